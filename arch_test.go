@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// may says which of our own packages each of them may import, and so draws the
+// house: imports go downwards only. docs/design.md has the picture.
+var may = map[string][]string{
+	"scandrop":                     {"internal/cli"},
+	"scandrop/queue":               {},
+	"scandrop/watcher":             {},
+	"scandrop/uploader":            {"queue", "internal/hwocr"},
+	"scandrop/internal/hwocr":      {},
+	"scandrop/internal/sandbox":    {},
+	"scandrop/internal/atomicfile": {},
+	"scandrop/internal/config":     {},
+	"scandrop/internal/service":    {},
+	"scandrop/internal/result":     {"internal/atomicfile"},
+	"scandrop/internal/daemon": {"watcher", "uploader", "queue",
+		"internal/hwocr", "internal/config", "internal/result", "internal/atomicfile"},
+	"scandrop/internal/cli": {"queue",
+		"internal/daemon", "internal/config", "internal/hwocr", "internal/sandbox", "internal/service"},
+}
+
+func TestArchitecture(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath, Doc string
+			Imports         []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen[p.ImportPath] = true
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment: say what it promises", p.ImportPath)
+		}
+		allowed, known := may[p.ImportPath]
+		if !known {
+			t.Errorf("%s is not in this test's table: give it a line here and in docs/design.md", p.ImportPath)
+		}
+		for _, i := range p.Imports {
+			ours, found := strings.CutPrefix(i, "scandrop/")
+			if found && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s, which lies beside or above it", p.ImportPath, i)
+			}
+		}
+	}
+	for p := range may {
+		if !seen[p] {
+			t.Errorf("%s is in this test's table and not in the tree", p)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+// Package cli is scandrop's command line.
+//
+// Data alone goes to standard output, everything else to standard error; an
+// error names the thing and, on a line that begins with "hint: ", the way out.
+// The exit statuses are a contract: see the Exit constants.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"scandrop/internal/config"
+	"scandrop/internal/daemon"
+	"scandrop/queue"
+)
+
+// Exit statuses.
+const (
+	ExitFine   = 0
+	ExitFailed = 1 // it did not work
+	ExitUsage  = 2 // usage or configuration
+	ExitLeft   = 3 // run --once left scans of this run failed or rejected
+	ExitBusy   = 4 // the queue is in use by a daemon
+	ExitHeld   = 5 // something is held
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// An app is what all commands share.
+type app struct {
+	Streams
+	samples fs.FS
+	config  string // --config
+}
+
+// Main runs the command that args name and returns the exit status. samples
+// holds the scans of the demo, each with its transcript beside it.
+func Main(args []string, s Streams, samples fs.FS) int {
+	a := &app{Streams: s, samples: samples}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitFine
+	}
+	return a.explain(err)
+}
+
+// A statusError is an error with an exit status and perhaps a hint of its own.
+// A nil Err prints nothing.
+type statusError struct {
+	Status int
+	Err    error
+	Hint   string
+}
+
+func (e *statusError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit status %d", e.Status)
+	}
+	return e.Err.Error()
+}
+
+func (e *statusError) Unwrap() error { return e.Err }
+
+func usage(hint, format string, args ...any) error {
+	return &statusError{ExitUsage, fmt.Errorf(format, args...), hint}
+}
+
+// explain prints the error with its way out and returns the exit status.
+func (a *app) explain(err error) int {
+	status, hint := ExitFailed, ""
+	var (
+		own      *statusError
+		mistakes config.Errors
+		mistake  config.Problem
+		state    *daemon.StateError
+	)
+	switch {
+	case errors.As(err, &own):
+		status, hint = own.Status, own.Hint
+		if own.Err == nil {
+			return status
+		}
+	case errors.As(err, &mistakes):
+		for _, p := range mistakes {
+			a.problem("", p)
+		}
+		return ExitUsage
+	case errors.As(err, &mistake):
+		a.problem("", mistake)
+		return ExitUsage
+	case errors.Is(err, queue.ErrInUse):
+		status, hint = ExitBusy, "a daemon has the queue; stop it first"
+	case errors.As(err, &state):
+		hint = state.Hint
+		if state.Config {
+			status = ExitUsage
+		}
+	}
+	fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(a.Err, "hint: %s\n", clean(hint))
+	}
+	return status
+}
+
+// problem prints a problem of the configuration and its way out.
+func (a *app) problem(kind string, p config.Problem) {
+	hint := p.Hint
+	p.Hint = ""
+	fmt.Fprintf(a.Err, "scandrop: %s%s\n", kind, clean(p.Error()))
+	if hint != "" {
+		fmt.Fprintf(a.Err, "hint: %s\n", clean(hint))
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "scandrop",
+		Short: "Drop a scan, get its text",
+		Long: `scandrop watches folders for scans, has the Handwriting OCR API read them, and
+writes what it reads next to the originals.
+
+Nothing is lost, nothing is paid for twice, nothing is left behind at the
+service, and you can see it. Try "scandrop demo": it needs no account.
+
+Exit status: 0 fine, 1 failed, 2 usage or configuration, 3 "run --once" left
+scans failed or rejected, 4 a daemon has the queue, 5 something is held.`,
+		Version:       buildVersion(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return c.Help()
+		},
+	}
+	cobra.MousetrapHelpText = `scandrop is a command line program, and a service.
+
+Open a terminal, and type: scandrop demo
+`
+	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration `FILE` (default the platform's own place)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("see "+c.CommandPath()+" --help", "%w", err)
+	})
+	root.AddCommand(a.demo(), a.check(), a.run(), a.queue(), a.remote(), a.service(), a.sandbox(), a.version())
+	for _, c := range root.Commands() {
+		strictArgs(c)
+	}
+	strictArgs(root)
+	return root
+}
+
+// strictArgs makes wrong arguments a mistake of usage, and an unknown
+// subcommand one, too, where cobra would print help and be content.
+func strictArgs(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usage("see "+c.CommandPath()+" --help", "%w", err)
+		}
+		return nil
+	}
+	if c.RunE == nil && c.HasSubCommands() {
+		c.RunE = func(c *cobra.Command, _ []string) error {
+			return usage("see "+c.CommandPath()+" --help", "%s needs a command of its own", c.CommandPath())
+		}
+	}
+	for _, sub := range c.Commands() {
+		strictArgs(sub)
+	}
+}
+
+// load reads the configuration and prints its warnings.
+func (a *app) load() (*config.Config, error) {
+	env := config.Process()
+	path := a.config
+	if path == "" {
+		path = config.DefaultPath(env)
+	}
+	c, err := config.Load(path, env)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range c.Warnings {
+		a.problem("warning: ", w)
+	}
+	return c, nil
+}
+
+// logger logs as the configuration says; close ends it.
+func (a *app) logger(c config.Log) (log *slog.Logger, close func() error, err error) {
+	out, close := a.Err, func() error { return nil }
+	if c.File != "" {
+		f, err := os.OpenFile(c.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, nil, &statusError{ExitUsage, fmt.Errorf("log.file: %w", err), "name a file that this user may write"}
+		}
+		out, close = f, f.Close
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, nil, usage("", "log.level: %w", err)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(out, options)), close, nil
+	}
+	return slog.New(slog.NewTextHandler(out, options)), close, nil
+}
+
+// terminal reports whether w is a terminal that can redraw a line.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// clean makes text from outside safe to print: a file's name or a service's
+// message must not move the cursor or end the line.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r >= ' ' && r != 0x7f && !(r >= 0x80 && r < 0xa0) && r != 0x2028 && r != 0x2029 && !(r >= 0x202a && r <= 0x202e) && !(r >= 0x2066 && r <= 0x2069) {
+			return r
+		}
+		return '\uFFFD'
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// moment prints a time as a person reads it: the clock today, else the date.
+func moment(t time.Time) string {
+	t = t.Local()
+	if t.Format(time.DateOnly) == time.Now().Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format("2006-01-02 15:04")
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"scandrop/internal/sandbox"
+)
+
+func (a *app) sandbox() *cobra.Command {
+	var (
+		listen, token, troubleFile, hook, hookSecret string
+		credits, burst                               int
+		work, latency                                time.Duration
+		perSecond                                    float64
+	)
+	c := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Serve a stand-in of the API on a loopback port",
+		Long: `Serve a stand-in of the Handwriting OCR API on a loopback port, for trying things
+out and for programs that are written against that API. It prints its address,
+which belongs under api.url. It validates uploads, counts pages and credits,
+makes real DOCX, XLSX, CSV, JSON and TXT, and has any trouble that a script
+asks for, one rule a line:
+
+  upload 3: 500                 the third upload is answered with 500
+  upload every 7: lost          every seventh is accepted, its answer lost
+  any p=0.01: 503 retry-after 2 one call in a hundred
+  download 4: cut 100           the answer breaks off after 100 bytes
+
+It reads the sample scans of the demo, other images with tesseract where that is
+installed, and says so where it does not read.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := sandbox.Options{
+				Token: token, Latency: latency, Rate: rate.Limit(perSecond), Burst: burst,
+				WebhookURL: hook, WebhookSecret: hookSecret,
+				Work: func(sandbox.Document) time.Duration { return work },
+			}
+			if c.Flags().Changed("credits") {
+				o.Credits = &credits
+			}
+			if troubleFile != "" {
+				text, err := os.ReadFile(troubleFile)
+				if err != nil {
+					return usage("", "trouble: %w", err)
+				}
+				if o.Trouble, err = sandbox.ParseScript(string(text)); err != nil {
+					return usage("", "%s: %w", troubleFile, err)
+				}
+			}
+			engine, err := a.engine()
+			if err != nil {
+				return err
+			}
+			o.Engine = engine
+			return serve(c.Context(), sandbox.New(o), listen, func(url string) {
+				fmt.Fprintln(a.Out, url)
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&listen, "listen", "127.0.0.1:0", "loopback `ADDRESS` to listen on; port 0 is any free one")
+	f.StringVar(&token, "token", "", "the only `TOKEN` that is accepted (default any)")
+	f.IntVar(&credits, "credits", 0, "how many `PAGES` may still be read (default without limit)")
+	f.DurationVar(&work, "work", time.Second, "how long a document takes")
+	f.DurationVar(&latency, "latency", 0, "time before each answer")
+	f.Float64Var(&perSecond, "rate", 0, "answer more than `N` requests a second with 429 (default without limit)")
+	f.IntVar(&burst, "burst", 5, "how many requests may come at once under --rate")
+	f.StringVar(&troubleFile, "trouble", "", "a `FILE` with a script of trouble")
+	f.StringVar(&hook, "webhook-url", "", "loopback `URL` that results are posted to")
+	f.StringVar(&hookSecret, "webhook-secret", "", "`SECRET` that signs those posts")
+	return c
+}
+
+// engine reads the samples, then what tesseract reads.
+func (a *app) engine() (sandbox.Engine, error) {
+	known := sandbox.Known{}
+	if a.samples != nil {
+		var err error
+		if known, err = sandbox.KnownScans(a.samples); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the sample scans: %w", err)
+		}
+	}
+	return sandbox.Chain{known, sandbox.Tesseract{}, sandbox.Plain{}}, nil
+}
+
+// serve serves the sandbox until ctx is done. ready is told its base URL.
+func serve(ctx context.Context, s *sandbox.Sandbox, listen string, ready func(url string)) error {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usage("for example: --listen 127.0.0.1:8400", "%q is not a loopback address with a port: a stand-in is no server for others", listen)
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	ready("http://" + l.Addr().String() + "/api/v2")
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return s.Close()
+}

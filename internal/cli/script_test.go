@@ -1,0 +1,185 @@
+package cli_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"image"
+	"image/color"
+	"image/png"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	bolt "go.etcd.io/bbolt"
+
+	"scandrop/internal/cli"
+	"scandrop/internal/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"scandrop": func() {
+			os.Exit(cli.Main(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.DirFS(os.Getenv("SAMPLES"))))
+		},
+	})
+}
+
+// The scripts are what users type and see. Each has a service of its own at
+// $URL, and these commands besides the usual ones:
+//
+//	exits STATUS COMMAND...    the command ends with that status
+//	scan FILE...               makes a scan whose content depends on its base name's first word
+//	big FILE BYTES             makes a JPEG of that size
+//	service trouble RULE...    the service has this trouble from now on
+//	service token TOKEN        the only token that it takes
+//	service credits N          how many pages it still reads
+//	service uploads N          it has made that many documents
+//	service left N             it holds that many documents
+//	service calls OP MOST      there were at most that many calls of an operation
+//	configure FILE             puts the service's address in place of $URL
+//	hold FILE                  another process's queue: locks the file for the rest of the script
+func TestScripts(t *testing.T) {
+	samples, err := filepath.Abs("../../testdata/scans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			box := sandbox.New(sandbox.Options{})
+			server := httptest.NewServer(box)
+			e.Defer(func() {
+				server.CloseClientConnections()
+				server.Close()
+				box.Close()
+			})
+			e.Values[boxKey{}] = box
+			e.Setenv("URL", server.URL+"/api/v2")
+			e.Setenv("SAMPLES", samples)
+			e.Setenv("SCANDROP_TOKEN", "secret-token")
+			config := fmt.Sprintf("api: {url: %q, rate: 1000, burst: 1000, doubt: 1s}\nstate: state\nfolders:\n- path: scans\n  quiet: 10ms\n", server.URL+"/api/v2")
+			if err := os.Mkdir(filepath.Join(e.WorkDir, "scans"), 0o755); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(e.WorkDir, "c.yaml"), []byte(config), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "scan": scan, "big": big, "service": service, "hold": hold, "configure": configure,
+		},
+	})
+}
+
+type boxKey struct{}
+
+func check(ts *testscript.TestScript, err error) {
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func number(ts *testscript.TestScript, s string) int {
+	n, err := strconv.Atoi(s)
+	check(ts, err)
+	return n
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND...")
+	}
+	status := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		status = exit.ExitCode()
+	}
+	if want := number(ts, args[0]); status != want {
+		ts.Fatalf("it ended with status %d, not %d", status, want)
+	}
+}
+
+func scan(ts *testscript.TestScript, _ bool, files []string) {
+	for _, name := range files {
+		word, _, _ := strings.Cut(filepath.Base(name), ".")
+		word, _, _ = strings.Cut(word, "-")
+		h := fnv.New32a()
+		h.Write([]byte(word))
+		picture := image.NewGray(image.Rect(0, 0, 4, 1))
+		for x := range 4 {
+			picture.SetGray(x, 0, color.Gray{Y: uint8(h.Sum32() >> (8 * x))})
+		}
+		var b bytes.Buffer
+		check(ts, png.Encode(&b, picture))
+		path := ts.MkAbs(name)
+		check(ts, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(ts, os.WriteFile(path, b.Bytes(), 0o644))
+	}
+}
+
+func big(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Create(ts.MkAbs(args[0]))
+	check(ts, err)
+	_, err = f.WriteString("\xff\xd8\xff\xe0\x00\x10JFIF\x00")
+	check(ts, errors.Join(err, f.Truncate(int64(number(ts, args[1]))), f.Close()))
+}
+
+func service(ts *testscript.TestScript, neg bool, args []string) {
+	box := ts.Value(boxKey{}).(*sandbox.Sandbox)
+	got := -1
+	switch args[0] {
+	case "trouble":
+		script, err := sandbox.ParseScript(strings.Join(args[1:], "\n"))
+		check(ts, err)
+		box.SetTrouble(script)
+		return
+	case "token":
+		box.SetToken(args[1])
+		return
+	case "credits":
+		n := number(ts, args[1])
+		box.SetCredits(&n)
+		return
+	case "calls":
+		n := 0
+		for call, times := range box.Stats().Requests {
+			if call.Op == args[1] {
+				n += times
+			}
+		}
+		if most := number(ts, args[2]); n > most {
+			ts.Fatalf("%d calls of %s, more than %d", n, args[1], most)
+		}
+		return
+	case "uploads":
+		got = box.Stats().Uploads
+	case "left":
+		got = len(box.Documents())
+	default:
+		ts.Fatalf("service knows no %s", args[0])
+	}
+	if want := number(ts, args[1]); got != want {
+		ts.Fatalf("service %s is %d, not %d", args[0], got, want)
+	}
+}
+
+func configure(ts *testscript.TestScript, _ bool, files []string) {
+	for _, name := range files {
+		text := strings.ReplaceAll(ts.ReadFile(name), "$URL", ts.Getenv("URL"))
+		check(ts, os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := bolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+	check(ts, err)
+	ts.Defer(func() { db.Close() })
+}

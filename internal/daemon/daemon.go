@@ -1,0 +1,422 @@
+// Package daemon wires the parts together and runs them: the watcher notices,
+// the queue decides, the uploader acts. It is the only place that starts
+// anything long-lived, and the only one that translates the configuration into
+// what the parts want to know.
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"scandrop/internal/config"
+	"scandrop/internal/hwocr"
+	"scandrop/queue"
+	"scandrop/uploader"
+	"scandrop/watcher"
+)
+
+// maxUpload is the largest scan that is tried. The service says "20 MB" and
+// not which; the larger reading costs nothing, as a refusal is not billed.
+const maxUpload = 20 << 20
+
+// onceDelay bounds the time between two attempts where somebody waits for the
+// end.
+const onceDelay = 30 * time.Second
+
+// Options say what to run and how.
+type Options struct {
+	Config *config.Config
+	// Once takes what is there, sees it through and ends.
+	Once bool
+	// Version is told to the service as part of the User-Agent.
+	Version string
+	// Transport carries the requests; nil is the network.
+	Transport http.RoundTripper
+	// Moved is told of every job that is added or moves on. It is called
+	// concurrently and must not block. It may be nil.
+	Moved func(queue.Job)
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// A Summary says how a run that was to end by itself ended.
+type Summary struct {
+	Held             []queue.Hold
+	Done             int // scans that were finished in this run
+	Failed, Rejected int // scans that came to nothing in this run
+	Unfinished       int // scans that wait for a person, or for something to be over
+}
+
+// Run runs the daemon until ctx is done, or, with Once, until there is nothing
+// left to do. It stops in two strokes: nothing new is begun, then, after a
+// grace, what still goes on is broken off. It returns nil when it was told to
+// stop; else its error is that of [OpenQueue], or says which part failed.
+func Run(ctx context.Context, o Options) (Summary, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Moved == nil {
+		o.Moved = func(queue.Job) {}
+	}
+	var longest time.Duration
+	if o.Once {
+		longest = onceDelay
+	}
+	q, err := OpenQueue(o.Config, longest)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer q.Close()
+	d := &daemon{Options: o, queue: q, began: time.Now()}
+	if err := d.prepare(); err != nil {
+		return Summary{}, err
+	}
+	if err := d.run(ctx); err != nil {
+		return Summary{}, err
+	}
+	return d.summary()
+}
+
+type daemon struct {
+	Options
+	queue    *queue.Queue
+	pace     *hwocr.Pace
+	watcher  *watcher.Watcher
+	uploader *uploader.Uploader
+	began    time.Time
+	changed  atomic.Int64 // scans that went back to the watcher
+	done     atomic.Int64
+}
+
+// grace is how long what is on the wire may go on after we were told to stop.
+const grace = 10 * time.Second
+
+const keptPace = "pace"
+
+// prepare builds the parts. Nothing runs yet.
+func (d *daemon) prepare() error {
+	api, err := d.client()
+	if err != nil {
+		return err
+	}
+	d.uploader = uploader.New(uploader.Config{
+		Queue: d.queue, API: api, Files: files{}, Workers: d.Config.Workers, Grace: grace, Log: d.Log,
+		Moved: func(j queue.Job) {
+			switch j.State {
+			case "":
+				d.changed.Add(1)
+			case queue.Done:
+				d.done.Add(1)
+			}
+			d.Moved(j)
+		},
+	})
+	options := map[string]queue.Options{}
+	for _, f := range d.Config.Folders {
+		options[f.Path] = optionsOf(f)
+		if err := d.queue.Configure(f.Path, options[f.Path]); err != nil {
+			return err
+		}
+	}
+	d.watcher, err = watcher.New(watcher.Config{
+		Folders: d.folders(),
+		MaxSize: maxUpload,
+		Known:   d.queue.Seen,
+		Found: func(_ context.Context, files []watcher.File) error {
+			return d.add(files, options)
+		},
+		Ignored: func(_ context.Context, files []watcher.File) error {
+			d.Log.Info("scans that were there before are ignored", "folder", files[0].Folder, "scans", len(files))
+			return d.queue.Ignore(scansOf(files, options)...)
+		},
+		Looked: d.looked,
+		Log:    d.Log,
+	})
+	return err
+}
+
+// client is the API under the configuration's token and the one pace, which
+// goes on where the last process left it.
+func (d *daemon) client() (*hwocr.Client, error) {
+	c := d.Config.API
+	d.pace = hwocr.NewPace(c.Rate, c.Burst)
+	kept, err := d.queue.Kept(keptPace)
+	if err != nil {
+		return nil, err
+	}
+	var state hwocr.PaceState
+	if json.Unmarshal(kept, &state) == nil && state.Rate > 0 {
+		d.pace.Restore(state)
+	}
+	return NewClient(d.Config, d.pace, d.Transport, d.Version, d.Log)
+}
+
+// NewClient returns a client for the configuration's service. pace and
+// transport may be nil: no limit, and the network.
+func NewClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, version string, log *slog.Logger) (*hwocr.Client, error) {
+	if transport == nil {
+		t, err := hwocr.NewTransport(hwocr.TransportConfig{Proxy: c.API.Proxy.Reveal(), CAFile: c.API.CAFile})
+		if err != nil {
+			return nil, err
+		}
+		transport = t
+	}
+	source := c.TokenSource()
+	return hwocr.New(hwocr.Config{
+		URL:     c.API.URL,
+		Timeout: c.API.Timeout,
+		Token: func() (string, error) {
+			s, err := source.Token()
+			if err != nil {
+				return "", fmt.Errorf("%w: %w", uploader.ErrToken, err)
+			}
+			return s.Reveal(), nil
+		},
+		Pace:      pace,
+		Transport: transport,
+		UserAgent: "scandrop/" + version,
+		Log:       log,
+	})
+}
+
+// folders translates the hot folders. Of nested ones the innermost owns; what
+// we write to is never watched.
+func (d *daemon) folders() []watcher.Folder {
+	ours := []string{d.Config.State}
+	for _, f := range d.Config.Folders {
+		ours = append(ours, f.Path)
+		for _, dir := range []string{f.Originals.Done, f.Originals.Failed} {
+			if dir != config.Stay {
+				ours = append(ours, dir)
+			}
+		}
+	}
+	var folders []watcher.Folder
+	for _, f := range d.Config.Folders {
+		w := watcher.Folder{
+			Path: f.Path, Recursive: f.Recursive, Include: f.Include, Exclude: f.Exclude,
+			Rescan: f.Rescan, Poll: f.Watch == "poll",
+			Ignore: f.Existing == "ignore" && !d.queue.Introduced(f.Path),
+		}
+		if f.Quiet != nil {
+			w.Quiet = *f.Quiet
+		}
+		for _, path := range ours {
+			if rel, err := filepath.Rel(f.Path, path); err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+				w.Skip = append(w.Skip, path)
+			}
+		}
+		folders = append(folders, w)
+	}
+	return folders
+}
+
+func optionsOf(f config.Folder) queue.Options {
+	o := queue.Options{
+		Action: f.Action, ExtractorID: f.ExtractorID, PromptID: f.PromptID, Formats: f.Formats,
+		DeleteRemote: f.DeleteRemote, DeleteAfter: f.DeleteAfter,
+	}
+	if f.Originals.Done != config.Stay {
+		o.MoveDone = f.Originals.Done
+	}
+	if f.Originals.Failed != config.Stay {
+		o.MoveFailed = f.Originals.Failed
+	}
+	return o
+}
+
+func scansOf(files []watcher.File, options map[string]queue.Options) []queue.Scan {
+	scans := make([]queue.Scan, len(files))
+	for i, f := range files {
+		scans[i] = queue.Scan{
+			Folder: f.Folder, Path: f.Path, Size: f.Size, ModTime: f.ModTime,
+			Content: f.Content, Ext: f.Ext, Reject: f.Reject, Options: options[f.Folder],
+		}
+	}
+	return scans
+}
+
+// add puts settled scans into the queue.
+func (d *daemon) add(files []watcher.File, options map[string]queue.Options) error {
+	added, err := d.queue.Add(scansOf(files, options)...)
+	if err != nil {
+		return err
+	}
+	for _, a := range added {
+		log := d.Log.With("job", a.Job.ID, "scan", a.Job.Path, "state", a.Job.State)
+		switch {
+		case a.Known:
+			log.Debug("scan known")
+			continue
+		case a.Job.State == queue.Rejected:
+			log.Warn("job rejected", "error", a.Job.Error)
+		case a.Job.Twin != 0:
+			log.Info("job queued, its content is known", "same_as", a.Job.Twin)
+		default:
+			log.Info("job queued", "bytes", a.Job.Size)
+		}
+		if a.Replaced != 0 {
+			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
+		}
+		d.Moved(a.Job)
+	}
+	return nil
+}
+
+// looked turns what a scan of a folder showed into a hold or its release.
+func (d *daemon) looked(folder string, scanned bool, err error) {
+	hold := queue.Hold{Cause: queue.Missing, Folder: folder}
+	if err != nil {
+		hold.Reason = err.Error()
+		if d.held(hold.Key()) {
+			return
+		}
+		d.Log.Error("folder held", "folder", folder, "error", err)
+		if err := d.queue.Hold(hold); err != nil {
+			d.Log.Error("the queue could not be written", "error", err)
+		}
+		return
+	}
+	if d.held(hold.Key()) {
+		if _, err := d.queue.Release(hold.Key()); err != nil {
+			d.Log.Error("the queue could not be written", "error", err)
+			return
+		}
+		d.Log.Info("folder is back", "folder", folder)
+	}
+	if scanned && !d.queue.Introduced(folder) {
+		if err := d.queue.Introduce(folder); err != nil {
+			d.Log.Error("the queue could not be written", "error", err)
+		}
+	}
+}
+
+func (d *daemon) held(key string) bool {
+	for _, h := range d.queue.Holds() {
+		if h.Key() == key {
+			return true
+		}
+	}
+	return false
+}
+
+// run starts the parts and waits for them.
+func (d *daemon) run(ctx context.Context) error {
+	d.Log.Info("scandrop started", "version", d.Version, "folders", len(d.Config.Folders), "state_folder", d.Config.State)
+	g, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g.Go(func() error {
+		if d.Once {
+			defer stop()
+			return d.once(ctx)
+		}
+		return part("watcher", d.watcher.Run(ctx))
+	})
+	g.Go(func() error {
+		defer stop() // without it nothing happens to what the watcher finds
+		return part("uploader", d.uploader.Run(ctx))
+	})
+	err := d.wait(ctx, g)
+	if state, e := json.Marshal(d.pace.State()); e == nil {
+		err = errors.Join(err, d.queue.Keep(keptPace, state))
+	}
+	d.Log.Info("scandrop stopped")
+	return err
+}
+
+// patience is how long the parts may take to stop: the uploader's grace, and a
+// little.
+const patience = grace + 5*time.Second
+
+// wait waits for the parts. One that hangs in the system, as in a call to a
+// share whose server is gone, must not keep the process from ending.
+func (d *daemon) wait(ctx context.Context, g *errgroup.Group) error {
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(patience):
+		return fmt.Errorf("not everything stopped within %v: does one of the folders hang?", patience)
+	}
+}
+
+func part(name string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// once takes what is there and sees it through. Scans that changed in our
+// hands are looked at again, a few times at most: somebody may never stop.
+func (d *daemon) once(ctx context.Context) error {
+	for range 5 {
+		before := d.changed.Load()
+		if err := d.watcher.Once(ctx); err != nil {
+			return ended(ctx, part("watcher", err))
+		}
+		if err := d.queue.Drained(ctx); err != nil {
+			return ended(ctx, err)
+		}
+		if d.changed.Load() == before {
+			break
+		}
+	}
+	return nil
+}
+
+// ended drops an error that only says that we were told to stop.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// summary says what is left held, and counts what became of the scans of a run
+// that has ended by itself.
+func (d *daemon) summary() (Summary, error) {
+	s := Summary{Held: d.queue.Holds(), Done: int(d.done.Load())}
+	if !d.Once {
+		return s, nil
+	}
+	counts, err := d.queue.Counts()
+	if err != nil {
+		return s, err
+	}
+	for _, f := range d.Config.Folders {
+		for state, n := range counts[f.Path] {
+			if !state.Final() {
+				s.Unfinished += n
+			}
+		}
+	}
+	for state, n := range map[queue.State]*int{queue.Failed: &s.Failed, queue.Rejected: &s.Rejected} {
+		for j, err := range d.queue.All(queue.Filter{States: []queue.State{state}}) {
+			if err != nil {
+				return s, err
+			}
+			if !j.Finished.Before(d.began) {
+				*n++
+			}
+		}
+	}
+	return s, nil
+}

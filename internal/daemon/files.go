@@ -1,0 +1,178 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"scandrop/internal/hwocr"
+	"scandrop/internal/result"
+	"scandrop/queue"
+	"scandrop/uploader"
+)
+
+// files is the uploader's local side: it opens a hot folder for each call, so
+// that what is mounted there now is what counts.
+type files struct{}
+
+// room is what the results of a scan may need on its folder's disk, beyond
+// twice its size: a document with its pictures in it.
+const room = 4 << 20
+
+// Room implements [uploader.Files].
+func (files) Room(j queue.Job) error {
+	free, err := result.Room(j.Folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %s", uploader.ErrRootMissing, j.Folder)
+	}
+	if err != nil {
+		return err
+	}
+	if need := uint64(j.Size)*2 + room; free < need {
+		return fmt.Errorf("%w: free some of the disk of %s: it has %.1f MB left, and %.1f MB may be needed",
+			uploader.ErrNoRoom, j.Folder, float64(free)/1e6, float64(need)/1e6)
+	}
+	folder, err := open(j.Folder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if err := try(folder, j, j.Path); err != nil {
+		if whole := try(folder, j, filepath.Join(j.Folder, filepath.Base(j.Path))); whole != nil {
+			return explainWrite(whole)
+		}
+		return err // a folder in it alone is at fault, and holds up no other
+	}
+	return nil
+}
+
+// try begins a result beside the path, and takes it back.
+func try(folder *result.Folder, j queue.Job, path string) error {
+	staged, err := folder.Stage(path, j.ID, "try")
+	if err != nil {
+		return err
+	}
+	staged.Discard()
+	return nil
+}
+
+// explainWrite is explain for what only writes.
+func explainWrite(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: let the user that scandrop runs as write there: %w", uploader.ErrNoRoom, err)
+	}
+	return explain(err)
+}
+
+// Open implements [uploader.Files].
+func (files) Open(j queue.Job) (io.ReadCloser, int64, error) {
+	// A folder with originals lies outside; what lies there is opened from
+	// there.
+	folder, err := open(folderOf(j, j.Original()))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer folder.Close()
+	f, err := folder.OpenFile(j.Original())
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+// folderOf is the folder that a file of the job is opened from: the hot folder,
+// or, for one that lies elsewhere, the folder that it lies in.
+func folderOf(j queue.Job, path string) string {
+	if rel, err := filepath.Rel(j.Folder, path); err == nil && filepath.IsLocal(rel) {
+		return j.Folder
+	}
+	return filepath.Dir(path)
+}
+
+func open(path string) (*result.Folder, error) {
+	folder, err := result.Open(path)
+	return folder, explain(err)
+}
+
+// explain gives an error of the disk the uploader's words.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, result.ErrRootMissing):
+		return fmt.Errorf("%w: %w", uploader.ErrRootMissing, err)
+	case errors.Is(err, result.ErrStays):
+		return fmt.Errorf("%w: %w", uploader.ErrStays, err)
+	case result.NoRoom(err):
+		return fmt.Errorf("%w: its disk is full or read-only: %w", uploader.ErrNoRoom, err)
+	}
+	return err
+}
+
+// Write implements [uploader.Files].
+func (files) Write(ctx context.Context, j queue.Job, format string, fill func(hwocr.File) error, reserve uploader.Reserve) error {
+	folder, err := open(j.Folder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	staged, err := folder.Stage(j.Path, j.ID, format)
+	if err != nil {
+		return explainWrite(err)
+	}
+	defer staged.Discard()
+	before, _ := j.Result(format)
+	staged.Earlier, staged.Moved = before.Path, j.Moved
+	if err := fill(staged); err != nil {
+		return explain(err)
+	}
+	_, err = staged.Publish(ctx, func(path string, content [32]byte) (result.Claim, error) {
+		c, err := reserve(path, content)
+		claim := result.Claim{Mine: c.Mine}
+		for _, d := range c.Replaces {
+			claim.Replaces = append(claim.Replaces, d)
+		}
+		return claim, err
+	})
+	return explain(err)
+}
+
+// Has implements [uploader.Files].
+func (files) Has(j queue.Job, path string, content queue.Digest) (bool, error) {
+	folder, err := open(folderOf(j, path))
+	if errors.Is(err, uploader.ErrRootMissing) && folderOf(j, path) != j.Folder {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer folder.Close()
+	return folder.Has(path, content)
+}
+
+// OpenResult implements [uploader.Files].
+func (files) OpenResult(j queue.Job, path string) (io.ReadCloser, error) {
+	folder, err := open(folderOf(j, path))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return folder.OpenFile(path)
+}
+
+// Move implements [uploader.Files].
+func (files) Move(j queue.Job, dir string) (string, error) {
+	folder, err := open(j.Folder)
+	if err != nil {
+		return "", err
+	}
+	defer folder.Close()
+	moved, err := folder.MoveOriginal(j.Path, dir, j.Content)
+	return moved, explain(err)
+}

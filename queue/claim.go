@@ -1,0 +1,395 @@
+package queue
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Step is what a worker is to do for a job.
+type Step string
+
+const (
+	Upload  Step = "upload"  // send the scan
+	Copy    Step = "copy"    // have the results of a twin
+	LookUp  Step = "look up" // find out whether an unanswered upload arrived
+	Collect Step = "collect" // fetch and write the results
+	Delete  Step = "delete"  // delete the remote copies, move the original
+	Probe   Step = "probe"   // find out whether the service answers us again
+)
+
+// A Task is a step of a job that a worker has claimed. It must be given back
+// with [Queue.Report].
+type Task struct {
+	Step Step
+	Job  Job // as it was when it was claimed; the zero Job for a Probe
+	Twin Job // for Copy: the job whose results are wanted
+
+	holds []string // for the upload that probes holds: their keys
+}
+
+// ErrHeld means that what was claimed may not go on: a hold was placed since,
+// or the job was cancelled. The task is to be given back as [Interrupted].
+var ErrHeld = errors.New("held")
+
+// Claim blocks until the next step of some job is due and hands it out, or
+// until ctx is done, whose error it then returns. What is paid for comes first;
+// then uploads, by their folder's priority and the oldest first. A job is
+// handed out to one worker at a time.
+func (q *Queue) Claim(ctx context.Context) (Task, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Task{}, err
+		}
+		q.mu.Lock()
+		task, next, err := q.claim()
+		changed := q.changed
+		q.mu.Unlock()
+		if err != nil || task.Step != "" {
+			return task, err
+		}
+		if err := wait(ctx, changed, next); err != nil {
+			return Task{}, err
+		}
+	}
+}
+
+// wait returns when something changed, when the time has come (zero: never),
+// or with ctx's error.
+func wait(ctx context.Context, changed <-chan struct{}, until time.Time) error {
+	var due <-chan time.Time
+	if !until.IsZero() {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-changed:
+	case <-due:
+	}
+	return nil
+}
+
+// claim finds the next task, or says when there will be one. The caller holds
+// q.mu.
+func (q *Queue) claim() (task Task, next time.Time, err error) {
+	now := time.Now()
+	err = q.readLocked(func(t *tx) error {
+		task, next, err = q.choose(t, now)
+		return err
+	})
+	switch {
+	case err != nil || task.Step == "":
+	case task.Step == Probe:
+		q.probing = true
+		q.probed(now, Hold.blocksAll)
+	default:
+		q.claimed[task.Job.ID] = true
+		if len(task.holds) > 0 {
+			q.probed(now, func(h Hold) bool { return slices.Contains(task.holds, h.Key()) })
+		}
+	}
+	return task, next, err
+}
+
+// probed notes, in memory, that holds are being tried: a restart tries all.
+func (q *Queue) probed(now time.Time, match func(Hold) bool) {
+	holds := make(map[string]Hold, len(q.holds))
+	for k, h := range q.holds {
+		if match(h) {
+			h.Probes++
+			h.Next = now.Add(probeDelay(h.Probes))
+		}
+		holds[k] = h
+	}
+	q.holds = holds
+}
+
+func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err error) {
+	sooner := func(at time.Time) {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	blocked := false
+	for _, h := range t.holds {
+		if !h.blocksAll() {
+			continue
+		}
+		blocked = true
+		switch {
+		case q.probing: // its report wakes whoever waits
+		case now.Before(h.Next):
+			sooner(h.Next)
+		default:
+			return Task{Step: Probe}, next, nil
+		}
+	}
+	if blocked {
+		return Task{}, next, nil
+	}
+
+	var due []dueJob
+	for _, l := range []lane{laneFinish, laneHeld, laneClear} {
+		if d, ok := q.head(t, lanePrefix(l, 0)); ok {
+			due = append(due, d)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b dueJob) int { return a.at.Compare(b.at) })
+	uploads, probes := q.uploads(t, now)
+	slices.SortFunc(uploads, func(a, b dueJob) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), a.at.Compare(b.at), cmp.Compare(a.id, b.id))
+	})
+	for _, d := range append(due, uploads...) {
+		if now.Before(d.at) {
+			sooner(d.at)
+			continue
+		}
+		task, err = q.task(t, d)
+		if err != nil { // its record cannot be read: the others go on without it
+			q.damaged[d.id] = true
+			return Task{}, now, nil
+		}
+		return task, next, nil
+	}
+	for _, at := range probes {
+		sooner(at)
+	}
+	return Task{}, next, nil
+}
+
+// A dueJob is an entry of the due index.
+type dueJob struct {
+	id       uint64
+	at       time.Time
+	priority int
+	holds    []string // those that its upload is to probe
+}
+
+// head is the first entry of a lane that no worker has.
+func (q *Queue) head(t *tx, prefix []byte) (dueJob, bool) {
+	c := t.Bucket(bucketDue).Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		at, id := parseDueKey(k)
+		if !q.claimed[id] && !q.damaged[id] {
+			return dueJob{id: id, at: at}, true
+		}
+	}
+	return dueJob{}, false
+}
+
+// uploads lists the first waiting job of each folder that is not held, and of
+// each that is held and may be tried again. probes are the times at which the
+// others may.
+func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time) {
+	for path, f := range t.folders {
+		priority, wanted := q.configured[path]
+		if q.configured != nil && !wanted {
+			continue
+		}
+		d, ok := q.head(t, lanePrefix(laneUpload, f.Number))
+		if !ok {
+			continue
+		}
+		d.priority = priority
+		credits, noCredits := t.holds[Hold{Cause: Credits}.Key()]
+		if noCredits {
+			var size int64
+			d.id, size = q.smallest(t, f.Number, d.id, now)
+			noCredits = size >= credits.Size
+		}
+		stuck := false
+		var until time.Time // when all of its holds may be tried
+		for key, h := range t.holds {
+			switch {
+			case !h.blocksUploads(path), h.Cause == Credits && !noCredits:
+			case !h.probedByUpload(): // only somebody else can lift it
+				stuck = true
+			default:
+				d.holds = append(d.holds, key)
+				if h.Next.After(until) {
+					until = h.Next
+				}
+			}
+		}
+		switch {
+		case stuck:
+			continue
+		case now.Before(until):
+			probes = append(probes, until)
+			continue
+		}
+		due = append(due, d)
+	}
+	return due, probes
+}
+
+// smallest finds, among the next thousand of the folder's jobs that are due, the
+// one that is likely to need the fewest credits.
+func (q *Queue) smallest(t *tx, folder uint32, best uint64, now time.Time) (id uint64, size int64) {
+	size = -1
+	c := t.Bucket(bucketDue).Cursor()
+	prefix := lanePrefix(laneUpload, folder)
+	n := 0
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && n < 1000; k, _ = c.Next() {
+		n++
+		at, id := parseDueKey(k)
+		if now.Before(at) {
+			break
+		}
+		if q.claimed[id] {
+			continue
+		}
+		if j, err := t.job(id); err == nil && j.Twin == 0 && (size < 0 || j.Size < size) {
+			best, size = id, j.Size
+		}
+	}
+	return best, size
+}
+
+// task is the step that is due for the job.
+func (q *Queue) task(t *tx, d dueJob) (Task, error) {
+	j, err := t.job(d.id)
+	if err != nil {
+		return Task{}, err
+	}
+	task := Task{Job: j, holds: d.holds}
+	switch {
+	case j.State == Queued && j.Twin != 0:
+		task.Step = Copy
+		if task.Twin, err = t.job(j.Twin); err != nil {
+			task.Twin, err = Job{}, nil // forgotten; the worker finds no results
+		}
+	case j.State == Queued:
+		task.Step = Upload
+	case j.State == Doubtful:
+		task.Step = LookUp
+	case j.State == Processing:
+		task.Step = Collect
+	default:
+		task.Step = Delete
+	}
+	return task, err
+}
+
+// Report takes what became of a claimed step and returns the job as it is now.
+// The outcome is applied in one transaction, and only if the job is still where
+// it was claimed; else the error is a [MoveError] and the task is over.
+//
+// [Sending] does not end a task: the job it returns belongs into the task's
+// Job, and another report must follow. Its error is [ErrHeld] if a hold has
+// been placed, or the job cancelled, since the claim. After any other error the task is still the
+// worker's: it should be reported again, until it is done or the worker stops.
+func (q *Queue) Report(task Task, o Outcome) (Job, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if task.Step == Probe {
+		return Job{}, q.reportProbe(o)
+	}
+	_, sending := o.(Sending)
+	var j Job
+	err := q.updateLocked(func(t *tx) (err error) {
+		if j, err = t.job(task.Job.ID); err != nil {
+			return err
+		}
+		if j.State != task.Job.State {
+			return &MoveError{j.ID, j.State, string(o.kind())}
+		}
+		if sending {
+			if j.Cancel {
+				return fmt.Errorf("%w: it was cancelled", ErrHeld)
+			}
+			for key, h := range t.holds {
+				if h.blocksAll() || h.blocksUploads(j.Folder) && j.Size >= h.Size && !slices.Contains(task.holds, key) {
+					return fmt.Errorf("%w: %s", ErrHeld, h.Reason)
+				}
+			}
+		}
+		j, err = t.apply(j, o)
+		return err
+	})
+	_, stale := errors.AsType[*MoveError](err)
+	if err == nil && !sending || stale || errors.Is(err, ErrNoJob) {
+		delete(q.claimed, task.Job.ID)
+		q.wake()
+	}
+	return j, err
+}
+
+func (q *Queue) reportProbe(o Outcome) error {
+	err := q.updateLocked(func(t *tx) error {
+		switch o := o.(type) {
+		case Answered:
+			t.answered()
+		case Held:
+			t.hold(o.Hold)
+		}
+		return nil
+	})
+	if err == nil {
+		q.probing = false
+		q.wake()
+	}
+	return err
+}
+
+// Drained blocks until there is nothing left to do that could be done without
+// a person, a hold being lifted, or a clearing-up that is far off; or until
+// ctx is done, whose error it then returns.
+func (q *Queue) Drained(ctx context.Context) error {
+	for {
+		q.mu.Lock()
+		drained, err := q.drained()
+		if err == nil && drained {
+			err = q.updateLocked(func(t *tx) error {
+				t.releaseIdle()
+				return nil
+			})
+		}
+		changed := q.changed
+		q.mu.Unlock()
+		if err != nil || drained {
+			return err
+		}
+		if err := wait(ctx, changed, time.Now().Add(time.Second)); err != nil {
+			return err
+		}
+	}
+}
+
+func (q *Queue) drained() (bool, error) {
+	if len(q.claimed) > 0 || q.probing {
+		return false, nil
+	}
+	now := time.Now()
+	drained := true
+	err := q.readLocked(func(t *tx) error {
+		blocked := false
+		for _, h := range t.holds {
+			if h.blocksAll() {
+				blocked = true
+				drained = drained && now.Before(h.Next)
+			}
+		}
+		if blocked {
+			return nil
+		}
+		for l, horizon := range map[lane]time.Duration{laneFinish: 1<<63 - 1, laneHeld: 0, laneClear: time.Minute} {
+			d, ok := q.head(t, lanePrefix(l, 0))
+			if ok && d.at.Sub(now) <= horizon {
+				drained = false
+			}
+		}
+		if uploads, _ := q.uploads(t, now); len(uploads) > 0 {
+			drained = false
+		}
+		return nil
+	})
+	return drained, err
+}

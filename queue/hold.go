@@ -1,0 +1,190 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Cause is what is wrong when the trouble is not a file's.
+type Cause string
+
+const (
+	Token       Cause = "token"       // account: the service refuses the token
+	Address     Cause = "address"     // account: what answers under api.url is not the API
+	Credits     Cause = "credits"     // account: no page credits left
+	Refused     Cause = "refused"     // folder: its action, extractor or prompt is refused
+	Missing     Cause = "missing"     // folder: not there, or not readable
+	Room        Cause = "room"        // folder: its disk is full or read-only, or it may not be written
+	Unreachable Cause = "unreachable" // account: nobody answers
+	Doubt       Cause = "doubt"       // account: unanswered uploads that only a person can settle
+)
+
+// A Hold is trouble that is not the file's. While it stands nothing in its
+// scope is uploaded and no attempt is used; what is paid is still collected.
+type Hold struct {
+	Cause  Cause     `json:"cause"`
+	Folder string    `json:"folder,omitempty"` // "" for the whole account
+	Reason string    `json:"reason"`           // in plain words, with the way out
+	Since  time.Time `json:"since"`
+	Next   time.Time `json:"next"`           // when it is tried whether the trouble is over
+	Probes int       `json:"probes"`         // how often it has been tried
+	Size   int64     `json:"size,omitempty"` // of credits: scans of fewer bytes are not held
+}
+
+// Scope is "account" or "folder".
+func (h Hold) Scope() string {
+	if h.Folder == "" {
+		return "account"
+	}
+	return "folder"
+}
+
+// Key names the hold among all holds, as in "token" or "missing:/srv/scans".
+func (h Hold) Key() string {
+	if h.Folder == "" {
+		return string(h.Cause)
+	}
+	return string(h.Cause) + ":" + h.Folder
+}
+
+// blocksAll reports whether no request at all makes sense while the hold
+// stands, but for the probe.
+func (h Hold) blocksAll() bool {
+	return h.Cause == Token || h.Cause == Address || h.Cause == Unreachable
+}
+
+// blocksUploads reports whether scans of the folder are not sent.
+func (h Hold) blocksUploads(folder string) bool {
+	return h.Cause != Doubt && (h.Folder == "" || h.Folder == folder)
+}
+
+// probedByUpload reports whether a waiting job is let through to find out
+// whether the trouble is over. The token and the address are probed by a list,
+// a missing folder by the watcher, and doubt by nobody but a person.
+func (h Hold) probedByUpload() bool {
+	return h.Cause == Credits || h.Cause == Refused || h.Cause == Room
+}
+
+func probeDelay(probes int) time.Duration {
+	return min(time.Minute<<min(probes, 6), 30*time.Minute)
+}
+
+// Hold places a hold, or renews the reason of one that stands.
+func (q *Queue) Hold(h Hold) error {
+	return q.update(func(t *tx) error {
+		t.hold(h)
+		return nil
+	})
+}
+
+// hold places h. One that stands keeps its beginning, and its next probe
+// unless that has been made and failed.
+func (t *tx) hold(h Hold) {
+	now := t.now
+	old, stands := t.holds[h.Key()]
+	h.Since, h.Next, h.Probes = now, now.Add(probeDelay(0)), 0
+	if stands {
+		h.Since, h.Next, h.Probes = old.Since, old.Next, old.Probes
+		h.Size = min(h.Size, old.Size)
+		if !now.Before(old.Next) {
+			h.Probes++
+			h.Next = now.Add(probeDelay(h.Probes))
+		}
+	}
+	t.putHold(h)
+}
+
+func (t *tx) putHold(h Hold) {
+	t.holds[h.Key()] = h
+	t.putJSON(bucketHolds, []byte(h.Key()), h)
+}
+
+// release removes the holds that match and reports how many there were.
+func (t *tx) release(match func(Hold) bool) int {
+	n := 0
+	for key, h := range t.holds {
+		if match(h) {
+			delete(t.holds, key)
+			t.delete(bucketHolds, []byte(key))
+			t.free(h)
+			n++
+		}
+	}
+	return n
+}
+
+// Release lifts the hold with that key, or all holds if the key is "all", and
+// reports how many were lifted. Trouble that is still there holds again at the
+// next attempt.
+func (q *Queue) Release(key string) (int, error) {
+	n := 0
+	err := q.update(func(t *tx) error {
+		n = t.release(func(h Hold) bool { return key == "all" || h.Key() == key })
+		return nil
+	})
+	return n, err
+}
+
+// releaseIdle lifts the holds that are tried by an upload and that no upload
+// waits behind, and those of folders that are not configured any more: nothing
+// else would ever lift them.
+func (t *tx) releaseIdle() {
+	t.release(func(h Hold) bool {
+		if h.Folder != "" && t.configured != nil {
+			if _, ok := t.configured[h.Folder]; !ok {
+				return true
+			}
+		}
+		return h.probedByUpload() && !t.anyWaits(h)
+	})
+}
+
+// anyWaits reports whether a job waits behind the hold.
+func (t *tx) anyWaits(h Hold) bool {
+	for path, f := range t.folders {
+		_, configured := t.configured[path]
+		if !h.blocksUploads(path) || t.configured != nil && !configured {
+			continue
+		}
+		prefix := lanePrefix(laneUpload, f.Number)
+		if k, _ := t.Bucket(bucketDue).Cursor().Seek(prefix); bytes.HasPrefix(k, prefix) {
+			return true
+		}
+	}
+	for _, id := range t.heldBack() {
+		if j, err := t.job(id); err == nil && j.HeldBy == h.Cause {
+			return true
+		}
+	}
+	return false
+}
+
+// Holds returns what is held now, in a stable order.
+func (q *Queue) Holds() []Hold {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	holds := make([]Hold, 0, len(q.holds))
+	for _, h := range q.holds {
+		holds = append(holds, h)
+	}
+	slices.SortFunc(holds, func(a, b Hold) int { return strings.Compare(a.Key(), b.Key()) })
+	return holds
+}
+
+// loadHolds reads the holds, all of them due to be probed: whatever happened
+// since, a restart finds out at once.
+func (t *tx) loadHolds() error {
+	return t.bucket(bucketHolds).ForEach(func(k, v []byte) error {
+		var h Hold
+		if err := json.Unmarshal(v, &h); err != nil {
+			return fmt.Errorf("hold %q: %w", k, err)
+		}
+		h.Next, h.Probes = t.now, 0
+		t.holds[h.Key()] = h
+		return nil
+	})
+}

@@ -1,0 +1,640 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets of the queue file. Keys are built so that a cursor meets them in
+// the order in which they are wanted.
+var (
+	bucketMeta       = []byte("scandrop")   // version, and what callers keep
+	bucketJobs       = []byte("jobs")       // id → record
+	bucketStory      = []byte("story")      // id → events
+	bucketDue        = []byte("due")        // lane, folder, time, id → nothing
+	bucketStates     = []byte("states")     // state, id → nothing
+	bucketCounts     = []byte("counts")     // folder, state → number
+	bucketPaths      = []byte("paths")      // path → job, size, time of the file there
+	bucketContents   = []byte("contents")   // content, id → nothing
+	bucketDocuments  = []byte("documents")  // document → id
+	bucketIdentities = []byte("identities") // identity → what was paid
+	bucketNames      = []byte("names")      // path of a result → id of the job that has it
+	bucketFolders    = []byte("folders")    // path → number, introduced
+	bucketHolds      = []byte("holds")      // key → hold
+
+	allBuckets = [][]byte{bucketMeta, bucketJobs, bucketStory, bucketDue, bucketStates, bucketCounts, bucketPaths,
+		bucketContents, bucketDocuments, bucketIdentities, bucketNames, bucketFolders, bucketHolds}
+)
+
+// recordVersion is the first byte of every job record.
+const recordVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode makes a record: version, CRC-32C of the rest, JSON. bbolt does not
+// check its values, and a job that is silently wrong may cost money.
+func encode(j Job) ([]byte, error) {
+	text, err := json.Marshal(j.withPaths(wrapPath))
+	if err != nil {
+		return nil, err
+	}
+	record := make([]byte, 5, 5+len(text))
+	record[0] = recordVersion
+	binary.BigEndian.PutUint32(record[1:], crc32.Checksum(text, castagnoli))
+	return append(record, text...), nil
+}
+
+func decode(record []byte) (Job, error) {
+	var j Job
+	switch {
+	case len(record) < 5:
+		return j, errors.New("the record is cut off")
+	case record[0] > recordVersion:
+		return j, fmt.Errorf("the record has version %d: %w", record[0], ErrNewer)
+	case binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(record[5:], castagnoli):
+		return j, errors.New("the record's checksum is wrong")
+	}
+	if err := json.Unmarshal(record[5:], &j); err != nil {
+		return j, err
+	}
+	return j.withPaths(unwrapPath), nil
+}
+
+// notText begins a path, in a record, that is not valid UTF-8, as the names on
+// old shares are: JSON would replace the bytes that it cannot write. No path
+// holds a zero byte.
+const notText = "\x00"
+
+func wrapPath(path string) string {
+	if utf8.ValidString(path) {
+		return path
+	}
+	return notText + base64.StdEncoding.EncodeToString([]byte(path))
+}
+
+func unwrapPath(path string) string {
+	if text, wrapped := strings.CutPrefix(path, notText); wrapped {
+		if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
+			return string(raw)
+		}
+	}
+	return path
+}
+
+// withPaths is the job with f applied to every path in it.
+func (j Job) withPaths(f func(string) string) Job {
+	j.Folder, j.Path, j.Moved = f(j.Folder), f(j.Path), f(j.Moved)
+	j.Options.MoveDone, j.Options.MoveFailed = f(j.Options.MoveDone), f(j.Options.MoveFailed)
+	j.Results = slices.Clone(j.Results)
+	for i := range j.Results {
+		j.Results[i].Path = f(j.Results[i].Path)
+	}
+	return j
+}
+
+func key64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// A lane is a part of the due index in which jobs are served by their due
+// time alone.
+type lane byte
+
+const (
+	laneFinish lane = 'f' // paid for: look up, collect, delete
+	laneHeld   lane = 'h' // paid for, but something is in the way that is not the file's
+	laneClear  lane = 'x' // nobody waits: remote copies and originals of jobs that came to nothing
+	laneUpload lane = 'u' // to be sent, by folder
+)
+
+func (j Job) lane() lane {
+	switch {
+	case j.State == Queued:
+		return laneUpload
+	case j.HeldBy != "":
+		return laneHeld
+	case j.State.Final():
+		return laneClear
+	}
+	return laneFinish
+}
+
+// dueKey is where the job stands in the due index; nil if it does not.
+func dueKey(j Job, folder uint32) []byte {
+	if j.Due.IsZero() {
+		return nil
+	}
+	l := j.lane()
+	if l != laneUpload {
+		folder = 0
+	}
+	k := lanePrefix(l, folder)
+	k = binary.BigEndian.AppendUint64(k, uint64(j.Due.UnixNano()))
+	return binary.BigEndian.AppendUint64(k, j.ID)
+}
+
+func lanePrefix(l lane, folder uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{byte(l)}, folder)
+}
+
+func parseDueKey(k []byte) (due time.Time, id uint64) {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(k[5:]))).UTC(), binary.BigEndian.Uint64(k[13:])
+}
+
+// tx is one transaction, with the queue's own way of writing: errors are kept
+// and end it, and what memory holds changes only if the file did.
+type tx struct {
+	*bolt.Tx
+	now        time.Time
+	mark       func(Digest, int) string
+	policy     policy
+	holds      map[string]Hold
+	folders    map[string]folder
+	configured map[string]int
+	err        error
+}
+
+type folder struct {
+	Number     uint32 `json:"number"`
+	Introduced bool   `json:"introduced,omitempty"`
+}
+
+func (t *tx) bucket(name []byte) *bolt.Bucket { return t.Bucket(name) }
+
+func (t *tx) fail(err error) {
+	if t.err == nil && err != nil {
+		t.err = err
+	}
+}
+
+func (t *tx) put(bucket, k, v []byte)     { t.fail(t.Bucket(bucket).Put(k, v)) }
+func (t *tx) delete(bucket, k []byte)     { t.fail(t.Bucket(bucket).Delete(k)) }
+func (t *tx) get(bucket, k []byte) []byte { return t.Bucket(bucket).Get(k) }
+
+func (t *tx) putJSON(bucket, k []byte, v any) {
+	text, err := json.Marshal(v)
+	t.fail(err)
+	t.put(bucket, k, text)
+}
+
+// read runs f in a read-only transaction.
+func (q *Queue) read(f func(*tx) error) error {
+	q.mu.Lock()
+	t := q.begin(nil)
+	q.mu.Unlock()
+	return guard(func() error {
+		return q.db.View(func(b *bolt.Tx) error {
+			t.Tx = b
+			return f(t)
+		})
+	})
+}
+
+// readLocked is read for a caller who holds q.mu.
+func (q *Queue) readLocked(f func(*tx) error) error {
+	return guard(func() error {
+		return q.db.View(func(b *bolt.Tx) error {
+			return f(q.begin(b))
+		})
+	})
+}
+
+// update runs f in a transaction and wakes whoever waits for work. If it fails
+// nothing has changed.
+func (q *Queue) update(f func(*tx) error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.updateLocked(f)
+}
+
+func (q *Queue) updateLocked(f func(*tx) error) error {
+	var t *tx
+	err := guard(func() error {
+		return q.db.Update(func(b *bolt.Tx) error {
+			t = q.begin(b)
+			t.holds, t.folders = maps.Clone(q.holds), maps.Clone(q.folders)
+			if err := f(t); err != nil {
+				return err
+			}
+			return t.err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	q.holds, q.folders = t.holds, t.folders
+	q.wake()
+	return nil
+}
+
+// begin hands the transaction what memory holds; those maps are never changed
+// in place, so it may go on reading them after q.mu is released.
+func (q *Queue) begin(b *bolt.Tx) *tx {
+	return &tx{
+		Tx: b, now: time.Now().Round(0).UTC(), policy: q.policy, mark: q.installation.Mark,
+		holds: q.holds, folders: q.folders, configured: q.configured,
+	}
+}
+
+// guard turns the panics of bbolt over a damaged page into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+	err = f()
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
+}
+
+// job reads a job.
+func (t *tx) job(id uint64) (Job, error) {
+	record := t.get(bucketJobs, key64(id))
+	if record == nil {
+		return Job{}, fmt.Errorf("job %d: %w", id, ErrNoJob)
+	}
+	j, err := decode(record)
+	if err != nil {
+		return Job{}, fmt.Errorf("job %d: %w", id, err)
+	}
+	return j, nil
+}
+
+// create gives a new job its id and writes it.
+func (t *tx) create(j Job) Job {
+	id, err := t.Bucket(bucketJobs).NextSequence()
+	t.fail(err)
+	j.ID = id
+	t.write(Job{}, j)
+	if !j.Content.IsZero() {
+		t.put(bucketContents, append(j.Content[:], key64(id)...), nil)
+	}
+	return j
+}
+
+// apply lets o happen to the job, if the table allows it, and draws what
+// follows for others: what was paid, whom it holds or releases, which twins
+// can go on.
+func (t *tx) apply(j Job, o Outcome) (Job, error) {
+	next, err := j.move(o, t.now, t.policy)
+	if err != nil {
+		return j, err
+	}
+	if _, changed := o.(Changed); changed && j.Resent > 0 {
+		t.paid(j, 1) // an upload that was given up may yet turn up: only a person sends this again
+	}
+	if next.State == removed {
+		t.drop(j)
+		return next, t.err
+	}
+	next.HeldBy = ""
+	switch o := o.(type) {
+	case Held:
+		next.HeldBy = o.Hold.Cause
+	case Retry:
+		if next.State == Doubtful && next.Looks >= silentLooks {
+			next.HeldBy = Doubt
+		}
+	}
+	t.tell(j, next, o)
+	t.write(j, next) // before any hold is released, which may write this job again
+	switch o := o.(type) {
+	case Uploaded:
+		t.paid(j, 1+len(o.Twins))
+		if j.State == Uploading { // found by a look-up it says nothing about the present
+			t.release(func(h Hold) bool {
+				return h.probedByUpload() && h.blocksUploads(j.Folder) && j.Size >= h.Size
+			})
+		}
+		t.answered()
+	case Collected:
+		if j.State == Processing { // not copied from a twin
+			t.answered()
+		}
+		t.release(func(h Hold) bool { return h.Cause == Room && h.Folder == j.Folder })
+	case NotFound:
+		t.answered()
+		if o.Nameless {
+			t.hold(Hold{Cause: Doubt, Reason: next.Error})
+		}
+	case Pending:
+		t.answered()
+	case Deleted:
+		if len(o.Twins) > 0 {
+			t.paid(j, len(o.Twins))
+		}
+		if len(o.Documents) > 0 {
+			t.answered()
+		}
+	case Changed:
+		t.removePath(j)
+	case Held:
+		t.hold(o.Hold)
+	case Retry:
+		t.silence(next, o)
+	}
+	if next.State.Final() && !j.State.Final() {
+		t.freeTwins(next)
+	}
+	if j.State == Doubtful && next.State != Doubtful && t.countState(Doubtful) == 0 {
+		t.release(func(h Hold) bool { return h.Cause == Doubt })
+	}
+	return next, t.err
+}
+
+// silence holds the account when nobody answers, again and again: a probe finds
+// out when somebody does, instead of every job by itself.
+func (t *tx) silence(j Job, o Retry) {
+	switch {
+	case j.State == Doubtful && j.HeldBy == Doubt:
+		t.hold(Hold{Cause: Doubt, Reason: "an upload was not answered, and the service's list, which would tell whether it arrived, fails: " + o.Err.Error()})
+	case o.Silent && !j.State.Final() && j.Attempts >= attempts-1:
+		t.hold(Hold{Cause: Unreachable, Reason: "the service does not answer: see that the network, api.url and api.proxy are right (" + o.Err.Error() + ")"})
+	}
+}
+
+// answered lifts what any proper answer disproves, and lets those go on whom
+// that held.
+func (t *tx) answered() {
+	t.release(func(h Hold) bool { return h.blocksAll() })
+}
+
+// free makes the paid jobs due that the given cause had held.
+func (t *tx) free(h Hold) {
+	if h.Cause == Doubt { // those that waited for a person are looked for once more
+		for _, id := range t.inState(Doubtful) {
+			j, err := t.job(id)
+			t.fail(err)
+			if err == nil && j.Due.IsZero() {
+				next := j
+				next.Due = t.now
+				t.write(j, next)
+			}
+		}
+	}
+	for _, id := range t.heldBack() {
+		j, err := t.job(id)
+		t.fail(err)
+		if err == nil && j.HeldBy == h.Cause && (h.Folder == "" || h.Folder == j.Folder) {
+			next := j
+			next.HeldBy, next.Due = "", t.now
+			t.write(j, next)
+		}
+	}
+}
+
+// heldBack lists the paid jobs that something is in the way of.
+func (t *tx) heldBack() []uint64 {
+	prefix := lanePrefix(laneHeld, 0)
+	var ids []uint64
+	c := t.Bucket(bucketDue).Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		_, id := parseDueKey(k)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// write replaces old by j in the file and in every index. old is the zero Job
+// for a new one.
+func (t *tx) write(old, j Job) {
+	record, err := encode(j)
+	t.fail(err)
+	t.put(bucketJobs, key64(j.ID), record)
+	t.index(old, j)
+}
+
+// remove takes a job out of the file and of every index. What was paid for its
+// identity stays known.
+func (t *tx) remove(j Job) {
+	t.delete(bucketJobs, key64(j.ID))
+	t.delete(bucketStory, key64(j.ID))
+	if !j.Content.IsZero() {
+		t.delete(bucketContents, append(j.Content[:], key64(j.ID)...))
+	}
+	for _, r := range j.Results {
+		if bytes.Equal(t.get(bucketNames, []byte(r.Path)), key64(j.ID)) {
+			t.delete(bucketNames, []byte(r.Path))
+		}
+	}
+	t.removePath(j)
+	t.index(j, Job{})
+}
+
+// removePath lets the job's file be noticed anew, unless a newer job has its
+// path.
+func (t *tx) removePath(j Job) {
+	if p, ok := t.path(j.Path); ok && p.job == j.ID {
+		t.delete(bucketPaths, []byte(j.Path))
+	}
+}
+
+// index moves the job's entries from where old had them to where j has them.
+func (t *tx) index(old, j Job) {
+	oldDue, due := t.dueKey(old), t.dueKey(j)
+	if !bytes.Equal(oldDue, due) {
+		if oldDue != nil {
+			t.delete(bucketDue, oldDue)
+		}
+		if due != nil {
+			t.put(bucketDue, due, nil)
+		}
+	}
+	if old.State != j.State {
+		t.count(old, -1)
+		t.count(j, +1)
+	}
+	oldDocs, docs := old.documents(), j.documents()
+	for _, d := range oldDocs {
+		if !slices.Contains(docs, d) {
+			t.delete(bucketDocuments, []byte(d))
+		}
+	}
+	for _, d := range docs {
+		t.put(bucketDocuments, []byte(d), key64(j.ID))
+	}
+}
+
+func (j Job) documents() []string {
+	if j.Document == "" {
+		return j.Trash
+	}
+	return append(slices.Clip(j.Trash), j.Document)
+}
+
+func (t *tx) dueKey(j Job) []byte {
+	if j.ID == 0 || j.Due.IsZero() {
+		return nil
+	}
+	return dueKey(j, t.folder(j.Folder).Number)
+}
+
+// count keeps the numbers of jobs by folder and state, and the index by state.
+func (t *tx) count(j Job, by int64) {
+	if j.ID == 0 {
+		return
+	}
+	k := countKey(t.folder(j.Folder).Number, j.State)
+	n := int64(0)
+	if v := t.get(bucketCounts, k); v != nil {
+		n = int64(binary.BigEndian.Uint64(v))
+	}
+	t.put(bucketCounts, k, key64(uint64(n+by)))
+	if by > 0 {
+		t.put(bucketStates, stateKey(j.State, j.ID), nil)
+	} else {
+		t.delete(bucketStates, stateKey(j.State, j.ID))
+	}
+}
+
+// Numbers, not words, in keys: they are short, and they never change.
+var stateNumbers = map[State]byte{Queued: 1, Uploading: 2, Doubtful: 3, Processing: 4, Written: 5, Done: 6, Rejected: 7, Failed: 8, Cancelled: 9}
+
+func stateKey(s State, id uint64) []byte {
+	return append([]byte{stateNumbers[s]}, key64(id)...)
+}
+
+func countKey(folder uint32, s State) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, folder), stateNumbers[s])
+}
+
+func (t *tx) countState(s State) int {
+	n := 0
+	for _, f := range t.folders {
+		if v := t.get(bucketCounts, countKey(f.Number, s)); v != nil {
+			n += int(binary.BigEndian.Uint64(v))
+		}
+	}
+	return n
+}
+
+// folder returns the folder's record, and makes it if the transaction may
+// write.
+func (t *tx) folder(path string) folder {
+	f, ok := t.folders[path]
+	if ok || !t.Writable() {
+		return f
+	}
+	n, err := t.Bucket(bucketFolders).NextSequence()
+	t.fail(err)
+	f = folder{Number: uint32(n)}
+	t.putFolder(path, f)
+	return f
+}
+
+func (t *tx) putFolder(path string, f folder) {
+	t.folders[path] = f
+	t.putJSON(bucketFolders, []byte(path), f)
+}
+
+// pathRecord is what is known of the file at a path: the cheap first look.
+type pathRecord struct {
+	job  uint64 // 0: known, and not wanted
+	size int64
+	mod  int64 // nanoseconds since 1970
+}
+
+func (t *tx) path(path string) (pathRecord, bool) {
+	v := t.get(bucketPaths, []byte(path))
+	if len(v) != 24 {
+		return pathRecord{}, false
+	}
+	return pathRecord{
+		job:  binary.BigEndian.Uint64(v),
+		size: int64(binary.BigEndian.Uint64(v[8:])),
+		mod:  int64(binary.BigEndian.Uint64(v[16:])),
+	}, true
+}
+
+func (t *tx) putPath(path string, r pathRecord) {
+	v := key64(r.job)
+	v = binary.BigEndian.AppendUint64(v, uint64(r.size))
+	v = binary.BigEndian.AppendUint64(v, uint64(r.mod))
+	t.put(bucketPaths, []byte(path), v)
+}
+
+// An identityRecord outlives the jobs: it is what keeps us from paying twice
+// after a story was forgotten.
+type identityRecord struct {
+	Paid    int       `json:"paid"`    // documents that the service made for it
+	Resends int       `json:"resends"` // uploads that a person asked for beyond the first
+	Last    time.Time `json:"last"`    // when the latest was made
+}
+
+func (t *tx) identity(d Digest) identityRecord {
+	var r identityRecord
+	if v := t.get(bucketIdentities, d[:]); v != nil {
+		t.fail(json.Unmarshal(v, &r))
+	}
+	return r
+}
+
+func (t *tx) paid(j Job, documents int) {
+	r := t.identity(j.Identity)
+	r.Paid += documents
+	r.Last = t.now
+	t.putJSON(bucketIdentities, j.Identity[:], r)
+}
+
+// sameContent lists the jobs that have the content, oldest first.
+func (t *tx) sameContent(content Digest) []Job {
+	var jobs []Job
+	c := t.Bucket(bucketContents).Cursor()
+	for k, _ := c.Seek(content[:]); bytes.HasPrefix(k, content[:]); k, _ = c.Next() {
+		j, err := t.job(binary.BigEndian.Uint64(k[len(content):]))
+		t.fail(err)
+		if err == nil {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// paidElsewhere says why a scan is not sent whose content was paid for with
+// another job, which came to nothing.
+func paidElsewhere(j Job) string {
+	if j.State == removed {
+		return fmt.Sprintf("the same content as %q, which was paid for before; retry this one to pay again", j.Path)
+	}
+	return fmt.Sprintf("the same content as %q (job %d), which was paid for and is %s; retry that one, or this one to pay again", j.Path, j.ID, j.State)
+}
+
+// freeTwins lets those go on that waited for the job, which has come to its
+// end. If it is done they can have its results. If it was never paid for the
+// oldest of them takes its place; else nothing is sent again by itself.
+func (t *tx) freeTwins(ended Job) {
+	heir := uint64(0)
+	for _, twin := range t.sameContent(ended.Content) {
+		if twin.Twin != ended.ID || twin.State != Queued || twin.ID == ended.ID {
+			continue
+		}
+		next := twin
+		switch {
+		case ended.State == Done:
+			next.Due = t.now
+		case t.identity(ended.Identity).Paid > 0:
+			next.Error = paidElsewhere(ended)
+			next = next.end(Rejected, t.now)
+		case heir == 0:
+			heir = twin.ID
+			next.Twin, next.Due = 0, t.now
+		default:
+			next.Twin = heir
+		}
+		t.write(twin, next)
+	}
+}

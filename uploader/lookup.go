@@ -1,0 +1,142 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"scandrop/internal/hwocr"
+	"scandrop/queue"
+)
+
+// zoneSlack is how far back beyond an upload's time the list is read: its
+// timestamps come without a zone.
+const zoneSlack = 26 * time.Hour
+
+const perPage = 200
+
+// A sight is what a complete look through the service's list showed.
+type sight struct {
+	marked   []hwocr.Document // those that bear the job's mark and belong to no other job, newest first
+	later    bool             // an upload of ours that began later is there
+	nameless bool             // the list does not give our names back
+}
+
+// lookUp finds out whether an unanswered upload arrived.
+func (u *Uploader) lookUp(ctx context.Context, t queue.Task) queue.Outcome {
+	s, err := u.look(ctx, t.Job)
+	if err != nil {
+		return u.classify(ctx, opList, t.Job, err)
+	}
+	if len(s.marked) == 0 {
+		return queue.NotFound{Later: s.later, Nameless: s.nameless}
+	}
+	adopt := len(s.marked) - 1 // the oldest has got furthest
+	for i, d := range s.marked {
+		if s.marked[adopt].Status == "failed" && d.Status != "failed" {
+			adopt = i
+		}
+	}
+	o := queue.Uploaded{Document: s.marked[adopt].ID, Pages: s.marked[adopt].Pages}
+	for i, d := range s.marked {
+		if i != adopt {
+			o.Twins = append(o.Twins, d.ID)
+		}
+	}
+	return o
+}
+
+// look reads the service's list back to the job's upload. Nothing is deleted
+// by us meanwhile: rows would move up to pages that were read already. Where
+// others delete, the client notices, and the look begins anew.
+func (u *Uploader) look(ctx context.Context, j queue.Job) (sight, error) {
+	if err := u.deleting.Acquire(ctx, all); err != nil {
+		return sight{}, err
+	}
+	defer u.deleting.Release(all)
+	for tries := 1; ; tries++ {
+		s, err := u.lookOnce(ctx, j)
+		if errors.Is(err, hwocr.ErrShifted) && tries < 3 {
+			continue
+		}
+		return s, err
+	}
+}
+
+func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
+	var s sight
+	mark := strings.ToLower(j.Mark)
+	rows, named, knownNamed, knownNameless := 0, false, false, false
+	seen := map[string]bool{}
+	var times clock
+	for d, err := range u.API.Documents(ctx, perPage) {
+		if err != nil {
+			return sight{}, err
+		}
+		if seen[d.ID] { // a new document pushed it on to the next page
+			continue
+		}
+		seen[d.ID] = true
+		rows++
+		name := strings.ToLower(d.Name)
+		named = named || name != ""
+		owner, err := u.Queue.ByDocument(d.ID)
+		known := err == nil
+		switch {
+		case err != nil && !errors.Is(err, queue.ErrNoJob):
+			return sight{}, fmt.Errorf("look into the queue: %w", err)
+		case known && strings.Contains(name, strings.ToLower(owner.Mark)):
+			knownNamed = true
+		case known:
+			knownNameless = true
+		}
+		times.row(d, owner)
+		if known && owner.ID != j.ID && owner.Sent.After(j.Sent) {
+			s.later = true
+		}
+		if strings.Contains(name, mark) && (!known || owner.ID == j.ID) {
+			s.marked = append(s.marked, d)
+		}
+		if times.trusted() && d.Created.Before(j.Sent.Add(-zoneSlack)) {
+			break
+		}
+	}
+	s.nameless = !knownNamed && (knownNameless || rows > 0 && !named)
+	return s, nil
+}
+
+// A clock is what a list shows of the service's time stamps. They bound a look
+// only where they are known to be true: they go down from row to row, and fit
+// what we know of documents of ours. Else the list is read to its end.
+type clock struct {
+	fits, wrong bool
+	last        time.Time
+}
+
+// row takes note of a row; owner is the job that has it, if one is known.
+func (c *clock) row(d hwocr.Document, owner queue.Job) {
+	if d.Created.IsZero() || !c.last.IsZero() && d.Created.After(c.last) {
+		c.wrong = true
+	}
+	c.last = d.Created
+	if !owner.Uploaded.IsZero() {
+		off := d.Created.Sub(owner.Uploaded).Abs() > zoneSlack
+		c.fits, c.wrong = c.fits || !off, c.wrong || off
+	}
+}
+
+func (c *clock) trusted() bool { return c.fits && !c.wrong }
+
+// probe finds out, at the price of one row of a list, whether the service
+// takes our requests.
+func (u *Uploader) probe(ctx context.Context) queue.Outcome {
+	for _, err := range u.API.Documents(ctx, 1) {
+		if err != nil {
+			return u.classify(ctx, opList, queue.Job{}, err)
+		}
+		break
+	}
+	return queue.Answered{}
+}

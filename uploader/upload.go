@@ -1,0 +1,132 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"scandrop/internal/hwocr"
+	"scandrop/queue"
+)
+
+var contentTypes = map[string]string{
+	".pdf": "application/pdf", ".jpg": "image/jpeg", ".png": "image/png",
+	".tif": "image/tiff", ".heic": "image/heic", ".gif": "image/gif",
+}
+
+// upload sends the scan. Up to its first byte nothing is on record; from then
+// on the queue has it as uploading. What the file is gets checked while it is
+// sent: one that is not what was queued is never wholly sent.
+func (u *Uploader) upload(ctx context.Context, t *queue.Task) queue.Outcome {
+	j := t.Job
+	if err := u.Files.Room(j); err != nil {
+		return u.local(ctx, j, err)
+	}
+	scan, size, err := u.Files.Open(j)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrRootMissing):
+		return queue.Changed{}
+	case err != nil:
+		return u.local(ctx, j, err)
+	}
+	defer scan.Close()
+	if size != j.Size {
+		return queue.Changed{}
+	}
+	o := j.Options
+	d, err := u.API.Upload(ctx, hwocr.Upload{
+		Name: j.UploadName(), ContentType: contentTypes[j.Ext],
+		Action: o.Action, ExtractorID: o.ExtractorID, PromptID: o.PromptID, DeleteAfter: o.DeleteAfter,
+		Body: scan, Size: j.Size, Content: j.Content,
+		Begin: func() error {
+			sending, err := u.Queue.Report(*t, queue.Sending{})
+			if err == nil {
+				t.Job = sending
+				u.Moved(sending)
+			}
+			return err
+		},
+	})
+	if err != nil {
+		return u.classify(ctx, opUpload, j, err)
+	}
+	return queue.Uploaded{Document: d.ID, Pages: d.Pages}
+}
+
+// copy gives a scan the results that the same content had under another name:
+// if they are there, unchanged, nothing needs to be paid.
+func (u *Uploader) copy(ctx context.Context, t queue.Task) queue.Outcome {
+	j := t.Job
+	for _, format := range j.Options.Formats {
+		r, _ := t.Twin.Result(format)
+		if r.Refused != "" {
+			if err := u.Queue.Refuse(j.ID, format, r.Refused); err != nil {
+				return queue.Retry{Err: err}
+			}
+			continue
+		}
+		source, err := u.unchanged(j, r)
+		if err != nil {
+			return u.local(ctx, j, err)
+		}
+		if source == "" && r.Path == "" {
+			return queue.Reject{Err: fmt.Errorf("the same content as %q (job %d), which was paid for, but not made as %s; retry this job to pay again", t.Twin.Path, j.Twin, format)}
+		}
+		if source == "" {
+			return queue.Reject{Err: fmt.Errorf("the same content as %q (job %d), which was paid for, but its %s is not there any more or was edited; retry this job to pay again", t.Twin.Path, j.Twin, format)}
+		}
+		if source == beside(j, r) && r.Path != source { // it came along with the scan
+			if c, err := u.Queue.Reserve(j.ID, format, source, r.Content); err != nil {
+				return queue.Retry{Err: err}
+			} else if c.Mine {
+				continue
+			}
+		}
+		err = u.Files.Write(ctx, j, format, func(into hwocr.File) error {
+			from, err := u.Files.OpenResult(j, source)
+			if err != nil {
+				return err
+			}
+			defer from.Close()
+			_, err = io.Copy(into, from)
+			return err
+		}, u.reserve(j, format))
+		if err != nil {
+			return u.local(ctx, j, err)
+		}
+	}
+	return queue.Collected{}
+}
+
+// unchanged finds a twin's result: where it was written, or beside the scan,
+// should both have been moved together. It returns "" if neither is there as
+// it was written.
+func (u *Uploader) unchanged(j queue.Job, r queue.Result) (string, error) {
+	if r.Content.IsZero() {
+		return "", nil
+	}
+	for _, path := range []string{r.Path, beside(j, r)} {
+		has, err := u.Files.Has(j, path, r.Content)
+		if err != nil {
+			return "", err
+		}
+		if has {
+			return path, nil
+		}
+	}
+	return "", nil
+}
+
+// beside is where a twin's result would be if it had been moved with the scan.
+func beside(j queue.Job, r queue.Result) string {
+	return filepath.Join(filepath.Dir(j.Path), filepath.Base(r.Path))
+}
+
+func (u *Uploader) reserve(j queue.Job, format string) Reserve {
+	return func(path string, content queue.Digest) (queue.NameClaim, error) {
+		return u.Queue.Reserve(j.ID, format, path, content)
+	}
+}

@@ -1,0 +1,563 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// maxBatch and maxWait bound what is handed over at once: a slow share must
+	// not keep back what has been read already.
+	maxBatch = 100
+	maxWait  = time.Second
+
+	// unreadableFor is how long a file cannot be read before it is rejected: the
+	// rights of a file often come a moment after the file.
+	unreadableFor = time.Minute
+
+	// lostPause is the least time between two scans that lost events ask for.
+	lostPause = time.Second
+
+	// sayAgain is how long the same error is not logged again.
+	sayAgain = 10 * time.Minute
+)
+
+// A folder is a [Folder] being watched. Everything but its hints belongs to one
+// goroutine, the one that is in run or drain.
+type folder struct {
+	Folder
+	*filter
+	w     *Watcher
+	hints *hints
+
+	notifier notifier            // nil if the scans alone must do
+	watched  map[string]struct{} // the folders that the notifier was told of
+
+	root     fs.FileInfo // what Path was when it was last scanned; nil while missing
+	settling *settling
+	ignoring bool      // what is found is there for the first time and not wanted
+	once     bool      // nobody comes back for a file that does not settle
+	scanned  time.Time // when the last scan began
+	scanAt   time.Time // when the next is due
+
+	warned map[string]struct{} // folders below Path that cannot be read, logged
+	wrong  string              // what a function of the Config last failed with, logged
+	said   time.Time           // when it was
+}
+
+func newFolder(w *Watcher, f Folder, m *filter, n notifier) *folder {
+	if f.Poll {
+		n = nil
+	}
+	return &folder{
+		Folder:   f,
+		filter:   m,
+		w:        w,
+		hints:    newHints(),
+		notifier: n,
+		watched:  make(map[string]struct{}),
+		settling: newSettling(f.Quiet),
+		ignoring: f.Ignore,
+		warned:   make(map[string]struct{}),
+	}
+}
+
+// run watches until ctx is done. Errors of the Config's functions are logged, and what
+// they concern is offered again.
+func (f *folder) run(ctx context.Context) {
+	wake := time.NewTimer(0) // the first scan
+	defer wake.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.hints.ready:
+		case <-wake.C:
+		}
+		f.report(ctx, f.turn(ctx))
+
+		next := f.scanAt
+		if due, ok := f.settling.next(); ok && due.Before(next) {
+			next = due
+		}
+		wake.Reset(time.Until(next))
+	}
+}
+
+// turn does what is due, and no more than one batch of it.
+func (f *folder) turn(ctx context.Context) error {
+	paths, lost := f.hints.take()
+	if lost {
+		f.unwatch(f.Path) // each is watched anew by the scan
+		f.scanAt = later(time.Now(), f.scanned.Add(lostPause))
+	}
+	err := f.follow(ctx, paths)
+	if err != nil {
+		f.scanAt = time.Now().Add(f.pause()) // finds what the events were about
+	} else if !f.scanAt.After(time.Now()) {
+		err = f.scan(ctx)
+	}
+	return errors.Join(err, f.handOver(ctx))
+}
+
+// drain is run for [Watcher.Once].
+func (f *folder) drain(ctx context.Context) error {
+	f.once = true
+	if err := f.scan(ctx); err != nil {
+		return err
+	}
+	for {
+		due, ok := f.settling.next()
+		if !ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(due)):
+		}
+		if err := f.handOver(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// pause is how long to wait after an error of the Config's functions.
+func (f *folder) pause() time.Duration { return min(f.Rescan, 5*time.Second) }
+
+// recheck is how long to wait with a file that has settled and cannot be read.
+func (f *folder) recheck() time.Duration { return min(max(f.Quiet, time.Second), 10*time.Second) }
+
+// patience is how long a file may change before it is worth a word.
+func (f *folder) patience() time.Duration { return max(time.Minute, 10*f.Quiet) }
+
+// report logs an error of the Config's functions, not again and again: a full disk may
+// stay full for a weekend.
+func (f *folder) report(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil || err.Error() == f.wrong && time.Since(f.said) < sayAgain {
+		return
+	}
+	f.wrong, f.said = err.Error(), time.Now()
+	f.w.log.Error("found scans not taken, offering them again", keyFolder, f.Path, keyError, err)
+}
+
+// follow looks where events happened.
+func (f *folder) follow(ctx context.Context, paths map[string]fsnotify.Op) error {
+	// What has gone comes first: a folder that was renamed is watched anew only
+	// when its old name is not watched any more.
+	for path := range paths {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			f.unwatch(path)
+			f.settling.drop(path)
+		}
+	}
+	var errs []error
+	for path, op := range paths {
+		created := op.Has(fsnotify.Create)
+		if path == f.Path {
+			// A write is a change of what it holds: there are events of that, too.
+			if created || op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename) {
+				f.scanAt = time.Now()
+			}
+			continue
+		}
+		if f.root == nil {
+			continue // the scan that finds it again finds the rest
+		}
+		info, err := os.Lstat(path)
+		switch {
+		case err != nil: // the scan tells whether it matters
+		case info.IsDir():
+			if created && f.Recursive && f.enters(path) {
+				f.unwatch(path) // it may be another of that name
+				errs = append(errs, f.walk(ctx, path, f.look))
+			}
+		case f.ignoring && !created: // it may have been there before
+		case info.Mode().IsRegular() && f.takes(path):
+			errs = append(errs, f.see(path, info))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// scan looks at the whole folder and tells Looked how it is. The error is one of the
+// Config's functions.
+func (f *folder) scan(ctx context.Context) error {
+	f.scanned = time.Now()
+	f.scanAt = f.scanned.Add(f.Rescan)
+
+	if err := f.arrive(); err != nil {
+		f.w.looked(f.Path, false, err)
+		return nil
+	}
+	for dir := range f.watched {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			f.unwatch(dir)
+		}
+	}
+
+	var err error
+	if f.ignoring {
+		err = f.ignore(ctx)
+	} else {
+		err = f.walk(ctx, f.Path, f.look)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if unreadable, ok := errors.AsType[*rootError](err); ok {
+		f.leave()
+		f.w.looked(f.Path, false, unreadable)
+		return nil
+	}
+	// A root that went away while it was scanned looked empty, and was not.
+	if there, gone := f.stat(); gone != nil || !os.SameFile(there, f.root) {
+		f.scanAt = time.Now().Add(f.pause())
+		if gone != nil {
+			f.leave()
+		}
+		f.w.looked(f.Path, false, gone)
+		return err
+	}
+	if err != nil {
+		f.scanAt = time.Now().Add(f.pause())
+	} else {
+		f.ignoring = false
+	}
+	f.w.looked(f.Path, err == nil, nil)
+	return err
+}
+
+// A rootError says that a hot folder is missing or cannot be read, and what to do.
+type rootError struct {
+	path, what, hint string
+	err              error
+}
+
+func (e *rootError) Error() string {
+	return fmt.Sprintf("folder %s %s: %v; %s", e.path, e.what, e.err, e.hint)
+}
+
+func (e *rootError) Unwrap() error { return e.err }
+
+// stat returns what Path is.
+func (f *folder) stat() (fs.FileInfo, error) {
+	info, err := os.Stat(f.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &rootError{f.Path, "is missing", "create it, or mount what it lies on", cause(err)}
+	case err != nil:
+		return nil, &rootError{f.Path, "cannot be reached", readHint, cause(err)}
+	case !info.IsDir():
+		return nil, &rootError{f.Path, "cannot be watched", "name a folder", syscall.ENOTDIR}
+	}
+	// On Windows, which folder it is gets looked up by its path when it is first
+	// asked for: that must be now, and not when another one lies there.
+	_ = os.SameFile(info, info)
+	return info, nil
+}
+
+// arrive finds out whether Path is there, and still what it was.
+func (f *folder) arrive() error {
+	info, err := f.stat()
+	if err != nil {
+		f.leave()
+		return err
+	}
+	if f.root != nil && !os.SameFile(f.root, info) {
+		f.leave() // another one was put, or mounted, in its place
+	}
+	f.root = info
+	return nil
+}
+
+// leave forgets all that was seen and watched below a root that is gone.
+func (f *folder) leave() {
+	f.unwatch(f.Path)
+	f.settling = newSettling(f.Quiet)
+	f.root = nil
+}
+
+// A visitor is told of a file that the filter takes.
+type visitor func(path string, entry fs.DirEntry) error
+
+// walk visits the files in dir, and below it if the folder is recursive. What vanishes
+// meanwhile is no error. The errors of visit end it.
+func (f *folder) walk(ctx context.Context, dir string, visit visitor) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.watch(dir) // before it is read, so that nothing is made in between
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		switch {
+		case entry.IsDir():
+			if f.Recursive && f.enters(path) {
+				if err := f.walk(ctx, path, visit); err != nil {
+					return err
+				}
+			}
+		case entry.Type().IsRegular() && f.takes(path):
+			if err := visit(path, entry); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	_, warned := f.warned[dir]
+	switch {
+	case err == nil:
+		delete(f.warned, dir)
+	case dir == f.Path:
+		return &rootError{dir, "cannot be read", readHint, cause(err)}
+	case errors.Is(err, fs.ErrNotExist):
+	case !warned:
+		f.warned[dir] = struct{}{}
+		f.w.log.Warn("folder below a hot folder cannot be read, leaving it out",
+			keyFolder, dir, keyError, cause(err), keyHint, readHint)
+	}
+	return nil
+}
+
+// look is the visitor that makes a candidate of a file that is not known.
+func (f *folder) look(path string, entry fs.DirEntry) error {
+	info, err := entry.Info()
+	if err != nil || f.settling.has(path, info) {
+		return nil
+	}
+	known, err := f.w.known(path, info)
+	if err != nil {
+		return err
+	}
+	if known {
+		f.settling.drop(path)
+		return nil
+	}
+	// On Windows a folder may list the size and time that a file had when it was
+	// last opened.
+	if info, err = os.Lstat(path); err != nil {
+		return nil
+	}
+	return f.see(path, info)
+}
+
+// see begins, or begins anew, to wait for a file unless it is known like this.
+func (f *folder) see(path string, info fs.FileInfo) error {
+	if f.settling.has(path, info) {
+		return nil
+	}
+	known, err := f.w.known(path, info)
+	if err != nil {
+		return err
+	}
+	if known {
+		f.settling.drop(path)
+		return nil
+	}
+	f.settling.see(path, info)
+	return nil
+}
+
+// ignore walks the folder and hands all that is not known to Ignored.
+func (f *folder) ignore(ctx context.Context) error {
+	var batch []File
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := f.w.ignored(ctx, batch)
+		batch = nil
+		return err
+	}
+	err := f.walk(ctx, f.Path, func(path string, entry fs.DirEntry) error {
+		info, err := entry.Info()
+		if err != nil || f.settling.byPath[path] != nil { // was dropped while we tried before
+			return nil
+		}
+		known, err := f.w.known(path, info)
+		if err != nil || known {
+			return err
+		}
+		batch = append(batch, File{Folder: f.Path, Path: path, Size: info.Size(), ModTime: info.ModTime()})
+		if len(batch) == maxBatch {
+			return flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// handOver reads the files that have settled and hands them to Found, one batch. The
+// error is one of the Config's functions.
+func (f *folder) handOver(ctx context.Context) error {
+	began := time.Now()
+	var (
+		ready []*candidate
+		files []File
+		err   error
+	)
+	for err == nil && len(files) < maxBatch && time.Since(began) < maxWait && ctx.Err() == nil {
+		c := f.settling.dueNow()
+		if c == nil {
+			break
+		}
+		var file *File
+		if file, err = f.settle(ctx, c); file != nil {
+			f.settling.drop(c.path)
+			ready, files = append(ready, c), append(files, *file)
+		}
+	}
+	if len(files) == 0 || ctx.Err() != nil {
+		return err
+	}
+	if refused := f.w.found(ctx, files); refused != nil {
+		for _, c := range ready {
+			f.settling.put(c, time.Now().Add(f.pause()))
+		}
+		return errors.Join(err, refused)
+	}
+	return err
+}
+
+// settle decides about a candidate that is due: it has settled, and is returned as it
+// is to be handed over, or it is put off, or dropped. The error is one of Known.
+func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
+	info, err := os.Lstat(c.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !info.Mode().IsRegular():
+		f.settling.drop(c.path)
+		return nil, nil
+	case err == nil && !same(info, c.size, c.mod):
+		return nil, f.restart(c, info)
+	case err == nil && c.file == nil:
+		c.file, err = f.w.read(ctx, f.Path, c.path, c.size, c.mod)
+	}
+	switch {
+	case err == nil:
+		return c.file, nil
+	case ctx.Err() != nil:
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		f.settling.drop(c.path)
+		return nil, nil
+	case errors.Is(err, errChanged):
+		f.settling.put(c, time.Now().Add(f.Quiet))
+		if info, err := os.Lstat(c.path); err == nil && !same(info, c.size, c.mod) {
+			return nil, f.restart(c, info)
+		}
+		f.unsettled(c, err)
+		return nil, nil
+	case errors.Is(err, errBusy):
+		f.settling.put(c, time.Now().Add(f.recheck()))
+		f.unsettled(c, err)
+		return nil, nil
+	}
+	return f.unreadable(ctx, c, err)
+}
+
+// restart begins to wait anew for a candidate that does not look as before.
+func (f *folder) restart(c *candidate, info fs.FileInfo) error {
+	f.settling.put(c, time.Now().Add(f.pause())) // in case Known fails
+	if err := f.see(c.path, info); err != nil {
+		return err
+	}
+	f.unsettled(c, errors.New("its size or time keeps changing"))
+	return nil
+}
+
+// unsettled says so if a candidate has not settled for long, and gives it up if nobody
+// will come back for it.
+func (f *folder) unsettled(c *candidate, why error) {
+	if time.Since(c.first) < f.patience() {
+		return
+	}
+	if !c.told {
+		c.told = true
+		f.w.log.Warn("scan not taken yet: it is still being written",
+			keyFolder, f.Path, keyFile, c.path, keyError, why)
+	}
+	if f.once {
+		f.settling.drop(c.path)
+	}
+}
+
+// unreadable puts off a candidate that cannot be read, and after a while rejects it.
+func (f *folder) unreadable(ctx context.Context, c *candidate, err error) (*File, error) {
+	f.settling.put(c, time.Now().Add(f.recheck()))
+
+	// Neither a share that went away nor our own want of files is its fault.
+	if there, gone := f.stat(); gone != nil || f.root == nil || !os.SameFile(there, f.root) {
+		return nil, f.scan(ctx)
+	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return nil, nil
+	}
+
+	if c.failing.IsZero() {
+		c.failing = time.Now()
+	}
+	if time.Since(c.failing) < unreadableFor {
+		return nil, nil
+	}
+	c.file = &File{
+		Folder: f.Path, Path: c.path, Size: c.size, ModTime: c.mod,
+		Reject: fmt.Sprintf("it cannot be read: %v; %s", cause(err), readHint),
+	}
+	return c.file, nil
+}
+
+// watch asks for events of dir. A folder for which that cannot be had is polled.
+func (f *folder) watch(dir string) {
+	if f.notifier == nil {
+		return
+	}
+	if _, ok := f.watched[dir]; !ok {
+		// On Windows a folder that was renamed is watched under its old name.
+		_ = f.notifier.Remove(dir)
+	}
+	// Also if it is watched: the system may have dropped the watch without a word,
+	// as when a file system is unmounted.
+	err := f.notifier.Add(dir)
+	switch {
+	case err == nil:
+		f.watched[dir] = struct{}{}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		delete(f.watched, dir) // reading it will say so
+	default:
+		f.w.log.Warn("no folder events, rescanning instead",
+			keyFolder, f.Path, keyError, err, keyHint, watchHint(err))
+		f.unwatch(f.Path) // some are no use, and cost
+		f.notifier = nil
+	}
+}
+
+// unwatch ends the events of dir and of all below it.
+func (f *folder) unwatch(dir string) {
+	for path := range f.watched {
+		if path == dir || below(dir, path) {
+			_ = f.notifier.Remove(path) // gone with the folder, as a rule
+			delete(f.watched, path)
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,137 @@
+package watcher
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// errChanged means that a file was not the same all the time while it was read.
+var errChanged = errors.New("the file changed while it was read")
+
+// errBusy means that a program may still be writing the file.
+var errBusy = errors.New("the file is open in another program")
+
+// A scanFile is what is needed of an [os.File] to read a scan.
+type scanFile interface {
+	io.ReadCloser
+	Stat() (fs.FileInfo, error)
+}
+
+// An opener opens the file at name, a path below root.
+type opener func(root *os.Root, name string) (scanFile, error)
+
+// openFile opens a file without being in anybody's way: through an [os.Root], because
+// on Windows nobody could rename or delete a file that was opened otherwise.
+func openFile(root *os.Root, name string) (scanFile, error) {
+	f, err := root.OpenFile(name, openFlags, 0)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// read reads the file at path, of which size and time are known, below folder, and
+// returns all there is to say about it. The error is [errChanged] if it was not of
+// this size and time before, after, and while it was read, and [errBusy] if somebody
+// has it open for writing.
+func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod time.Time) (*File, error) {
+	if err := notBusy(path); err != nil {
+		return nil, err
+	}
+	name, err := filepath.Rel(folder, path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := w.open(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+
+	unchanged := func() error {
+		opened, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		there, err := root.Lstat(name) // by now another file, or a link, may lie there
+		if err != nil {
+			return err
+		}
+		if !there.Mode().IsRegular() || !os.SameFile(opened, there) || !same(opened, size, mod) {
+			return errChanged
+		}
+		return nil
+	}
+	if err := unchanged(); err != nil {
+		return nil, err
+	}
+	head := make([]byte, headSize)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	head = head[:n]
+	digest := sha256.New()
+	digest.Write(head)
+	rest, err := io.Copy(digest, readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return f.Read(p)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	if int64(n)+rest != size {
+		return nil, errChanged
+	}
+	if err := unchanged(); err != nil {
+		return nil, err
+	}
+
+	file := &File{Folder: folder, Path: path, Size: size, ModTime: mod}
+	digest.Sum(file.Content[:0])
+	var media string
+	file.Ext, media = sniff(head)
+	file.Reject = w.reject(file, media)
+	return file, nil
+}
+
+// reject says why a file can never be sent; "" if it can.
+func (w *Watcher) reject(file *File, media string) string {
+	switch {
+	case file.Size == 0:
+		return "it is empty"
+	case file.Ext == "" && media == "application/octet-stream":
+		return fmt.Sprintf("it is of an unknown type, not a %s", formatOf(file.Path))
+	case file.Ext == "":
+		return fmt.Sprintf("it is %s, not a %s", media, formatOf(file.Path))
+	case w.cfg.MaxSize > 0 && file.Size > w.cfg.MaxSize:
+		const mib = 1 << 20
+		return fmt.Sprintf("it is too big: %.1f MiB (%d bytes), and at most %.1f MiB (%d bytes) can be sent;"+
+			" scan with a lower resolution, or fewer pages at a time",
+			float64(file.Size)/mib, file.Size, float64(w.cfg.MaxSize)/mib, w.cfg.MaxSize)
+	}
+	return ""
+}
+
+// same reports whether a file still has this size and time.
+func same(info fs.FileInfo, size int64, mod time.Time) bool {
+	return info.Size() == size && info.ModTime().Equal(mod)
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
