@@ -453,7 +453,8 @@ func (m *model) configure(t *rapid.T) {
 	}
 	for _, j := range slices.Collect(maps.Values(m.jobs)) {
 		busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Step != Probe && task.Job.ID == j.ID })
-		if j.Folder != folder || j.State != Queued || !j.Sent.IsZero() || busy {
+		// What was sent again, or is to be, has a past that must not be lost.
+		if j.Folder != folder || j.State != Queued || j.Resent > 0 || j.Resend > 0 || len(j.Trash) > 0 || busy {
 			continue
 		}
 		now, err := m.q.Get(j.ID)
