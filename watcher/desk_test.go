@@ -276,6 +276,14 @@ func mustNew(t *testing.T, cfg Config) *Watcher {
 	return w
 }
 
+// once runs w once and returns how many files it left.
+func once(t *testing.T, w *Watcher) int {
+	t.Helper()
+	left, err := w.Once(t.Context())
+	must(t, err)
+	return left
+}
+
 // start runs w with a fake notifier until the test ends.
 func start(t *testing.T, w *Watcher) *fakeNotifier {
 	t.Helper()

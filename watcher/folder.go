@@ -45,6 +45,7 @@ type folder struct {
 	settling *settling
 	ignoring bool      // what is found is there for the first time and not wanted
 	once     bool      // nobody comes back for a file that does not settle
+	left     int       // how many of them there were
 	scanned  time.Time // when the last scan began
 	scanAt   time.Time // when the next is due
 
@@ -492,6 +493,7 @@ func (f *folder) unsettled(c *candidate, why error) {
 	}
 	if f.once {
 		f.settling.drop(c.path)
+		f.left++
 	}
 }
 

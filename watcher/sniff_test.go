@@ -71,7 +71,7 @@ func TestReject(t *testing.T) {
 		write(t, samples[".pdf"], dir, "i.JPEG")
 		cfg := d.config(Folder{Path: dir})
 		cfg.MaxSize = limit
-		must(t, mustNew(t, cfg).Once(t.Context()))
+		once(t, mustNew(t, cfg))
 		d.want(dir, "a.pdf", "b.pdf", "c.jpg", "d.pdf", "e.png", "f.tif", "g.gif", "h.heic", "i.JPEG")
 		for _, f := range d.files() {
 			name := f.Path[len(dir)+1:]

@@ -248,12 +248,12 @@ func (w *Watcher) run(ctx context.Context, n notifier, events <-chan fsnotify.Ev
 
 // Once scans each folder once, waits until everything that it found there has
 // settled, hands it over, and returns. A file that is still changing after a minute,
-// or ten times [Folder.Quiet] if that is longer, is left and logged. A folder that is
-// missing is no error: [Config.Looked] hears of it.
+// or ten times [Folder.Quiet] if that is longer, is left, logged and counted. A folder
+// that is missing is no error: [Config.Looked] hears of it.
 //
 // The error is that of ctx, or what Known, Found and Ignored returned: what they did
 // not take is offered by the next Once. One folder's error does not stop the others.
-func (w *Watcher) Once(ctx context.Context) error {
+func (w *Watcher) Once(ctx context.Context) (left int, err error) {
 	folders := w.folders(nil)
 	errs := make([]error, len(folders))
 	var working sync.WaitGroup
@@ -261,10 +261,13 @@ func (w *Watcher) Once(ctx context.Context) error {
 		working.Go(func() { errs[i] = f.drain(ctx) })
 	}
 	working.Wait()
-	if err := ctx.Err(); err != nil {
-		return err
+	for _, f := range folders {
+		left += f.left
 	}
-	return errors.Join(errs...)
+	if err := ctx.Err(); err != nil {
+		return left, err
+	}
+	return left, errors.Join(errs...)
 }
 
 func (w *Watcher) folders(n notifier) []*folder {

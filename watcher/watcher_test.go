@@ -600,7 +600,7 @@ func TestGlobs(t *testing.T) {
 					write(t, pdf, root, filepath.FromSlash(name))
 				}
 				w := mustNew(t, d.config(Folder{Path: root, Recursive: true, Include: tt.include, Exclude: tt.exclude}))
-				must(t, w.Once(t.Context()))
+				once(t, w)
 				d.want(root, tt.want...)
 			})
 		})
@@ -649,7 +649,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 		d.want(root, "letter.pdf", "folder.pdf/inside.pdf")
 
 		first := newDesk(t)
-		must(t, mustNew(t, first.config(Folder{Path: root, Recursive: true, Ignore: true})).Once(t.Context()))
+		once(t, mustNew(t, first.config(Folder{Path: root, Recursive: true, Ignore: true})))
 		if got := first.ignoredFiles(); len(got) != 2 {
 			t.Errorf("ignored %+v", got)
 		}
@@ -665,7 +665,7 @@ func TestStrangeNames(t *testing.T) {
 		for _, name := range names {
 			write(t, pdf, root, name)
 		}
-		must(t, mustNew(t, d.config(Folder{Path: root, Recursive: true, Include: []string{"**"}})).Once(t.Context()))
+		once(t, mustNew(t, d.config(Folder{Path: root, Recursive: true, Include: []string{"**"}})))
 		d.want(root, names...)
 	})
 }
@@ -811,13 +811,13 @@ func TestKnownFilesCostOneCall(t *testing.T) {
 			write(t, pdf, root, fmt.Sprintf("%d.pdf", i))
 		}
 		w := mustNew(t, d.config(Folder{Path: root}))
-		must(t, w.Once(t.Context()))
+		once(t, w)
 		before := d.calls()
 		w.open = func(*os.Root, string) (scanFile, error) {
 			t.Error("a known file was read")
 			return nil, fs.ErrPermission
 		}
-		must(t, w.Once(t.Context()))
+		once(t, w)
 		if got := d.calls() - before; got != 100 {
 			t.Errorf("%d calls", got)
 		}
@@ -841,8 +841,11 @@ func TestOnce(t *testing.T) {
 			}
 		}()
 		began := time.Now()
-		must(t, mustNew(t, d.config(Folder{Path: root, Quiet: 10 * time.Second}, Folder{Path: missing})).Once(t.Context()))
+		left := once(t, mustNew(t, d.config(Folder{Path: root, Quiet: 10 * time.Second}, Folder{Path: missing})))
 		close(stop)
+		if left != 1 {
+			t.Errorf("%d files were left, want the one that grows", left)
+		}
 		d.want(root, "letter.pdf")
 		if got := time.Since(began); got != 100*time.Second {
 			t.Errorf("waited %v for the file that grows", got)
@@ -871,14 +874,14 @@ func TestOnceFails(t *testing.T) {
 			return found(ctx, files)
 		}
 		w := mustNew(t, cfg)
-		if err := w.Once(t.Context()); !errors.Is(err, full) {
+		if _, err := w.Once(t.Context()); !errors.Is(err, full) {
 			t.Errorf("Once: %v", err)
 		}
 		d.want(dir, "b/letter.pdf")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := w.Once(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := w.Once(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("Once: %v", err)
 		}
 	})

@@ -327,8 +327,12 @@ func (a *app) show(v jobView) error {
 		}
 	}
 	row("error", v.Error)
-	if !v.Due.IsZero() {
+	switch {
+	case v.Due.IsZero():
+	case time.Until(v.Due) > 0:
 		row("next step", moment(v.Due))
+	default:
+		row("next step", "as soon as nothing holds it")
 	}
 	for _, e := range v.Story {
 		line := e.What

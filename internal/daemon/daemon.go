@@ -54,7 +54,7 @@ type Summary struct {
 	Held             []queue.Hold
 	Done             int // scans that were finished in this run
 	Failed, Rejected int // scans that came to nothing in this run
-	Unfinished       int // scans that wait for a person, or for something to be over
+	Unfinished       int // scans that wait for a person, for something to be over, or that never stopped changing
 }
 
 // Run runs the daemon until ctx is done, or, with Once, until there is nothing
@@ -95,6 +95,7 @@ type daemon struct {
 	uploader *uploader.Uploader
 	began    time.Time
 	changed  atomic.Int64 // scans that went back to the watcher
+	left     int          // scans that never stopped changing, of a run once
 	done     atomic.Int64
 }
 
@@ -366,18 +367,20 @@ func part(name string, err error) error {
 
 // once takes what is there and sees it through. Scans that changed in our
 // hands are looked at again, a few times at most: somebody may never stop.
-func (d *daemon) once(ctx context.Context) error {
+func (d *daemon) once(ctx context.Context) (err error) {
 	for range 5 {
 		before := d.changed.Load()
-		if err := d.watcher.Once(ctx); err != nil {
+		if d.left, err = d.watcher.Once(ctx); err != nil {
 			return ended(ctx, part("watcher", err))
 		}
 		if err := d.queue.Drained(ctx); err != nil {
 			return ended(ctx, err)
 		}
-		if d.changed.Load() == before {
-			break
+		changed := int(d.changed.Load() - before)
+		if changed == 0 {
+			return nil
 		}
+		d.left = max(d.left, changed)
 	}
 	return nil
 }
@@ -393,7 +396,7 @@ func ended(ctx context.Context, err error) error {
 // summary says what is left held, and counts what became of the scans of a run
 // that has ended by itself.
 func (d *daemon) summary() (Summary, error) {
-	s := Summary{Held: d.queue.Holds(), Done: int(d.done.Load())}
+	s := Summary{Held: d.queue.Holds(), Done: int(d.done.Load()), Unfinished: d.left}
 	if !d.Once {
 		return s, nil
 	}
