@@ -13,7 +13,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Errors of Open.
@@ -109,29 +108,46 @@ func Open(c Config) (*Queue, error) {
 		damaged:      map[uint64]bool{},
 		changed:      make(chan struct{}),
 	}
+	var file *os.File
 	err := guard(func() (err error) {
 		q.db, err = bolt.Open(c.Path, 0o600, &bolt.Options{
+			OpenFile: func(name string, flag int, perm fs.FileMode) (*os.File, error) {
+				file, err = os.OpenFile(name, flag, perm)
+				return file, err
+			},
 			Timeout:        c.Timeout,
 			NoFreelistSync: true, // a page less that can be damaged; Open scans instead
 			FreelistType:   bolt.FreelistArrayType,
 		})
 		return err
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s: %w", c.Path, ErrInUse)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%s: %w", c.Path, ErrForeign)
-	case errors.Is(err, bolterrors.ErrChecksum):
-		return nil, fmt.Errorf("%s: %w: %w", c.Path, ErrDamaged, err)
-	case err != nil:
-		return nil, fmt.Errorf("open the queue: %w", err)
+	if err != nil {
+		return nil, openError(c.Path, err)
 	}
-	if err := q.load(); err != nil {
+	if err = current(file, c.Path); err == nil {
+		err = unseal(c.Path)
+	}
+	if err == nil {
+		err = q.load()
+	}
+	if err != nil {
 		q.db.Close()
 		return nil, fmt.Errorf("%s: %w", c.Path, err)
 	}
 	return q, nil
+}
+
+// current makes sure that the file that was opened is still the one at the path:
+// while we waited for it, who had it may have put another one in its place.
+func current(file *os.File, path string) error {
+	opened, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Stat(path); err != nil || !os.SameFile(opened, there) {
+		return ErrInUse
+	}
+	return nil
 }
 
 // plausible refuses, before bbolt maps it, a file that cannot be a queue. A
@@ -206,23 +222,10 @@ func checkMeta(f *os.File) error {
 }
 
 func (q *Queue) load() error {
-	fresh := false
-	err := q.read(func(t *tx) error {
-		meta := t.bucket(bucketMeta)
-		if meta == nil {
-			fresh = true
-			return t.ForEach(func(name []byte, _ *bolt.Bucket) error {
-				return ErrForeign
-			})
-		}
-		var version int
-		if err := json.Unmarshal(meta.Get([]byte("version")), &version); err != nil {
-			return fmt.Errorf("%w: its version is missing", ErrDamaged)
-		}
-		if version > fileVersion {
-			return fmt.Errorf("%w (its version is %d, this one knows %d)", ErrNewer, version, fileVersion)
-		}
-		return nil
+	version := 0
+	err := q.read(func(t *tx) (err error) {
+		version, err = t.version()
+		return err
 	})
 	if err != nil {
 		return err
@@ -233,7 +236,7 @@ func (q *Queue) load() error {
 				return err
 			}
 		}
-		if fresh {
+		if version == 0 {
 			t.putJSON(bucketMeta, []byte("version"), fileVersion)
 		}
 		err := t.bucket(bucketFolders).ForEach(func(k, v []byte) error {
@@ -273,12 +276,17 @@ func (t *tx) recover() error {
 	return nil
 }
 
-// Close closes the file. Workers should have stopped: what they report later
-// fails with [ErrClosed].
+// Close closes the file, and seals it: [Intact] then tells whether it is still
+// what it was. Workers should have stopped: what they report later fails with
+// [ErrClosed].
 func (q *Queue) Close() error {
-	err := q.db.Close()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	path := q.db.Path()
+	if path != "" {
+		seal(path) // without it the next one who opens the file verifies it
+	}
+	err := q.db.Close()
 	q.wake() // who waits for work finds the queue closed
 	return err
 }

@@ -89,7 +89,7 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 		findings = append(findings, f)
 	}
 
-	q, err := daemon.OpenQueue(conf, 0)
+	q, err := a.openQueue(conf)
 	state := &daemon.StateError{}
 	switch {
 	case errors.Is(err, queue.ErrInUse):

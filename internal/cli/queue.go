@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"scandrop/internal/daemon"
 	"scandrop/queue"
 )
 
@@ -35,7 +34,7 @@ the service first.`, func(q *queue.Queue, id uint64, _ bool) (queue.Job, error) 
 		a.queueEach("forget", "Remove the story of jobs that are at their end",
 			`Remove jobs that are at their end from the list. What was paid for stays known:
 the same content is not sent again by itself.`, func(q *queue.Queue, id uint64, _ bool) (queue.Job, error) { return q.Forget(id) }, "", ""),
-		a.queueRelease())
+		a.queueRelease(), a.queueCheck(), a.queueCompact())
 	return c
 }
 
@@ -45,7 +44,7 @@ func (a *app) withQueue(f func(*queue.Queue) error) (err error) {
 	if err != nil {
 		return err
 	}
-	q, err := daemon.OpenQueue(conf, 0)
+	q, err := a.openQueue(conf)
 	if err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ paid for again.`,
 
 // unneeded refuses documents whose results are not here yet.
 func (a *app) unneeded(conf *config.Config, ids []string) error {
-	q, err := daemon.OpenQueue(conf, 0)
+	q, err := a.openQueue(conf)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type Options struct {
 	Version string
 	// Transport carries the requests; nil is the network.
 	Transport http.RoundTripper
+	// Verify reads a queue file whole before it is opened; see [Opening].
+	Verify func(path string) error
 	// Moved is told of every job that is added or moves on. It is called
 	// concurrently and must not block. It may be nil.
 	Moved func(queue.Job)
@@ -72,12 +74,16 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if o.Once {
 		longest = onceDelay
 	}
-	q, err := OpenQueue(o.Config, longest)
+	s := state{dir: o.Config.State, Opening: Opening{Longest: longest, Verify: o.Verify, Restore: true, Log: o.Log}}
+	q, err := OpenQueue(o.Config, s.Opening)
 	if err != nil {
 		return Summary{}, err
 	}
+	if q, err = s.tidy(o.Config, q); err != nil {
+		return Summary{}, stateError(s.path(queueFile), err)
+	}
 	defer q.Close()
-	d := &daemon{Options: o, queue: q, began: time.Now()}
+	d := &daemon{Options: o, state: s, queue: q, began: time.Now()}
 	if err := d.prepare(); err != nil {
 		return Summary{}, err
 	}
@@ -89,6 +95,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 
 type daemon struct {
 	Options
+	state    state
 	queue    *queue.Queue
 	pace     *hwocr.Pace
 	watcher  *watcher.Watcher
@@ -327,6 +334,10 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stop() // without it nothing happens to what the watcher finds
 		return part("uploader", d.uploader.Run(ctx))
+	})
+	g.Go(func() error {
+		d.keepSnapshots(ctx)
+		return nil
 	})
 	err := d.wait(ctx, g)
 	if state, e := json.Marshal(d.pace.State()); e == nil {

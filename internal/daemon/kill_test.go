@@ -157,7 +157,7 @@ func (s *site) finish(scans int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	q, err := OpenQueue(c, 0)
+	q, err := OpenQueue(c, Opening{})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,30 +37,60 @@ const (
 	installationFile = "installation.json"
 )
 
+// QueuePath is where the queue of a configuration lies.
+func QueuePath(c *config.Config) string { return filepath.Join(c.State, queueFile) }
+
+// Opening says how a queue is opened.
+type Opening struct {
+	// Longest bounds the time between two attempts, where somebody waits for
+	// the end; 0 is the usual.
+	Longest time.Duration
+	// Verify reads a queue file whole; see [queue.Verify], whose errors it
+	// returns. As a damaged file can end the process that reads it, it should
+	// use another one. nil reads the file in this one.
+	Verify func(path string) error
+	// Restore puts a damaged or lost queue file right; else that is an error.
+	Restore bool
+	// Log is told what was restored. It may be nil.
+	Log *slog.Logger
+}
+
 // OpenQueue opens the queue of a configuration, and makes the state folder if
-// there is none. longest bounds the time between two attempts, where somebody waits
-// for the end; 0 is the usual.
+// there is none. A file that is not bit by bit what it was when it was closed is
+// verified first.
+//
 // The error is a [StateError], or wraps [queue.ErrInUse].
-func OpenQueue(c *config.Config, longest time.Duration) (*queue.Queue, error) {
+func OpenQueue(c *config.Config, o Opening) (*queue.Queue, error) {
+	if o.Verify == nil {
+		o.Verify = verifyHere
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return nil, stateError(c.State, err)
 	}
-	path := filepath.Join(c.State, queueFile)
-	if err := foreign(path); err != nil {
-		return nil, stateError(path, err)
+	if kind := networkFS(c.State); kind != "" {
+		return nil, stateError(c.State, &networkError{kind})
 	}
-	installation, err := loadInstallation(filepath.Join(c.State, installationFile))
+	s := state{dir: c.State, Opening: o}
+	begun, err := s.begun()
 	if err != nil {
 		return nil, stateError(c.State, err)
 	}
-	folders := map[string]int{}
-	for _, f := range c.Folders {
-		folders[f.Path] = f.Priority
+	path := s.path(queueFile)
+	if err := s.sound(begun); err != nil {
+		if errors.Is(err, queue.ErrInUse) {
+			return nil, err
+		}
+		if !begun || !o.Restore || !errors.Is(err, queue.ErrDamaged) && !errors.Is(err, queue.ErrForeign) {
+			return nil, stateError(path, err)
+		}
+		if err := s.restore(c, err); err != nil {
+			return nil, stateError(path, err)
+		}
 	}
-	q, err := queue.Open(queue.Config{
-		Path: path, Installation: installation,
-		Doubt: c.API.Doubt, LongestDelay: longest, Folders: folders,
-	})
+	q, err := s.open(c, path)
 	if errors.Is(err, queue.ErrInUse) {
 		return nil, err
 	}
@@ -69,19 +100,87 @@ func OpenQueue(c *config.Config, longest time.Duration) (*queue.Queue, error) {
 	return q, nil
 }
 
-// foreign refuses a queue file that is not ours before anything is written
-// beside it.
-func foreign(path string) error {
-	if _, err := os.Stat(path); err != nil {
+// A state is the state folder.
+type state struct {
+	dir string
+	Opening
+}
+
+func (s state) path(name string) string { return filepath.Join(s.dir, name) }
+
+// begun reports whether scandrop has worked with this state folder before, so
+// that there was a queue.
+func (s state) begun() (bool, error) {
+	_, err := os.Stat(s.path(installationFile))
+	if err == nil {
+		return true, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	snapshots, err := s.snapshots()
+	return len(snapshots) > 0, err
+}
+
+// sound says why the queue file cannot be used; nil if it can, or if it is to
+// be made. A file that is not there, or empty, where there was one is damaged.
+func (s state) sound(begun bool) error {
+	path := s.path(queueFile)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if begun {
+			return fmt.Errorf("%w: it is not there any more", queue.ErrDamaged)
+		}
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().IsRegular() && info.Size() == 0:
+		return fmt.Errorf("%w: it is empty", queue.ErrDamaged)
+	case queue.Intact(path):
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(path), installationFile)); err == nil {
-		return nil
+	return s.Verify(path)
+}
+
+// open opens the queue at path, and sees that the installation is kept in it,
+// too: without its key the documents at the service could not be told from
+// others.
+func (s state) open(c *config.Config, path string) (*queue.Queue, error) {
+	who, err := s.installation(path)
+	if err != nil {
+		return nil, err
 	}
-	q, err := queue.Open(queue.Config{Path: path})
-	if errors.Is(err, queue.ErrInUse) || err == nil && q.Close() == nil {
-		return nil
+	folders := map[string]int{}
+	for _, f := range c.Folders {
+		folders[f.Path] = f.Priority
 	}
+	q, err := queue.Open(queue.Config{
+		Path: path, Installation: who,
+		Doubt: c.API.Doubt, LongestDelay: s.Longest, Folders: folders,
+	})
+	if err != nil {
+		return nil, err
+	}
+	kept, err := q.Kept(keptInstallation)
+	if err == nil && kept == nil {
+		kept, err = json.Marshal(installation(who))
+		if err == nil {
+			err = q.Keep(keptInstallation, kept)
+		}
+	}
+	if err != nil {
+		q.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+const keptInstallation = "installation"
+
+// verifyHere verifies in this process.
+func verifyHere(path string) error {
+	_, err := queue.Verify(path)
 	return err
 }
 
@@ -93,7 +192,11 @@ func stateError(path string, err error) error {
 	case errors.Is(err, queue.ErrNewer):
 		e.Hint = "install the newer scandrop again; the file was not changed"
 	case errors.Is(err, queue.ErrDamaged):
-		e.Hint = "keep a copy of the file, then move it away; scans that were done would be found again, so ignore them first with `existing: ignore`"
+		e.Hint = `"scandrop run" puts it aside and restores the newest snapshot; nothing is paid again`
+	case errors.As(err, new(*installationError)):
+		e.Hint = "restore it from a backup, or remove it: uploads that were never answered then cannot be found by their mark"
+	case errors.As(err, new(*networkError)):
+		e.Hint, e.Config = "name a folder on a disk of this machine under `state`: a network may lose what was written", true
 	case errors.Is(err, fs.ErrPermission), readOnly(err), errors.Is(err, fs.ErrExist), notFolder(err):
 		e.Hint, e.Config = "name a folder under `state` in which this user may write", true
 	}
@@ -108,25 +211,72 @@ type installation struct {
 
 var installationName = regexp.MustCompile(`^[A-Z2-7]{4}$`)
 
-// loadInstallation reads the installation's name and key, and makes them the
-// first time. The file is a secret: who has the key can tell which marks are
-// of which content.
-func loadInstallation(path string) (queue.Installation, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// installation reads the installation's name and key, and makes them the first
+// time. The file is a secret: who has the key can tell which marks are of which
+// content. If it is gone or damaged it is written anew from the queue at path,
+// which keeps a copy.
+func (s state) installation(path string) (queue.Installation, error) {
+	file := s.path(installationFile)
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return queue.Installation{}, err
+	}
+	if i, ok := parseInstallation(text); ok {
+		return i, nil
+	}
+	copied, kept := s.keptInstallation(path)
+	switch {
+	case kept:
+		s.Log.Warn("the installation's name and key were lost, and are restored from the queue", "file", file)
+		text = copied
+	case err == nil:
+		return queue.Installation{}, &installationError{file}
+	default:
 		fresh := installation{Name: rand.Text()[:4], Key: make([]byte, 32)}
 		rand.Read(fresh.Key)
 		if text, err = json.Marshal(fresh); err != nil {
 			return queue.Installation{}, err
 		}
-		err = atomicfile.WriteFile(path, append(text, '\n'), 0o600)
 	}
-	if err != nil {
+	if err := atomicfile.WriteFile(file, append(text, '\n'), 0o600); err != nil {
 		return queue.Installation{}, err
 	}
-	var i installation
-	if err := json.Unmarshal(text, &i); err != nil || len(i.Key) < 16 || !installationName.MatchString(i.Name) {
-		return queue.Installation{}, fmt.Errorf("%s is not what scandrop wrote: restore it, or remove it (uploads that were never answered then cannot be found by their mark)", path)
+	i, _ := parseInstallation(text)
+	return i, nil
+}
+
+// keptInstallation is the copy in the queue file, if there is one.
+func (s state) keptInstallation(path string) (text []byte, ok bool) {
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return nil, false
 	}
-	return queue.Installation(i), nil
+	q, err := queue.Open(queue.Config{Path: path})
+	if err != nil {
+		return nil, false
+	}
+	defer q.Close()
+	text, err = q.Kept(keptInstallation)
+	_, ok = parseInstallation(text)
+	return text, ok && err == nil
+}
+
+func parseInstallation(text []byte) (queue.Installation, bool) {
+	var i installation
+	err := json.Unmarshal(text, &i)
+	return queue.Installation(i), err == nil && len(i.Key) >= 16 && installationName.MatchString(i.Name)
+}
+
+// An installationError means that the installation's file is not what was
+// written and that there is no copy.
+type installationError struct{ path string }
+
+func (e *installationError) Error() string {
+	return fmt.Sprintf("%s is not what scandrop wrote", filepath.Base(e.path))
+}
+
+// A networkError names the kind of file system that a queue cannot lie on.
+type networkError struct{ kind string }
+
+func (e *networkError) Error() string {
+	return fmt.Sprintf("it lies on a network file system (%s)", e.kind)
 }

@@ -1,0 +1,107 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Snapshot writes a copy of the queue as it is at this moment, without free
+// room in it, to a new file at path, and syncs it. Others may go on using the
+// queue meanwhile. It is an error if the file exists; one that could not be
+// written whole is removed.
+func (q *Queue) Snapshot(path string) (err error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return &fs.PathError{Op: "write a snapshot", Path: path, Err: fs.ErrExist}
+	}
+	return guard(func() error {
+		to, err := bolt.Open(path, 0o600, &bolt.Options{
+			Timeout: defaultTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistArrayType,
+			NoSync: true, // all of it at the end
+		})
+		if err != nil {
+			return err
+		}
+		const transaction = 4 << 20 // bytes; what is in memory at once
+		err = bolt.Compact(to, q.db, transaction)
+		if err == nil {
+			err = to.Sync()
+		}
+		err = errors.Join(err, to.Close())
+		if err != nil {
+			os.Remove(path)
+		}
+		return err
+	})
+}
+
+// Room returns how many bytes the file has, and how many of them are free:
+// what a [Queue.Snapshot] would leave out.
+func (q *Queue) Room() (size, free int64, err error) {
+	err = q.read(func(t *tx) error {
+		size = t.Size()
+		return nil
+	})
+	s := q.db.Stats()
+	return size, int64(s.FreePageN+s.PendingPageN) * int64(q.db.Info().PageSize), err
+}
+
+// Changes is a number that grows with every change of the queue.
+func (q *Queue) Changes() (n int, err error) {
+	err = q.read(func(t *tx) error {
+		n = t.ID()
+		return nil
+	})
+	return n, err
+}
+
+// Intact reports whether the file is, bit by bit, what it was when a queue was
+// closed last. If it is not it may be sound all the same, as after a crash:
+// [Verify] tells.
+func Intact(path string) bool {
+	sealed, err := os.ReadFile(sealPath(path))
+	if err != nil {
+		return false
+	}
+	sum, err := sumOf(path)
+	return err == nil && sum == string(sealed)
+}
+
+func sealPath(path string) string { return path + ".sum" }
+
+func seal(path string) error {
+	sum, err := sumOf(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(sealPath(path), []byte(sum), 0o600)
+}
+
+// unseal forgets what the file was: it is going to change.
+func unseal(path string) error {
+	if err := os.Remove(sealPath(path)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// sumOf is the file's length and the CRC-32C of all of it: enough against
+// accidents, and as fast as the disk.
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := crc32.New(castagnoli)
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d bytes, CRC-32C %08x\n", n, h.Sum32()), nil
+}
