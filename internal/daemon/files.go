@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -52,12 +54,19 @@ func (files) Room(j queue.Job) error {
 
 // try begins a result beside the path, and takes it back.
 func try(folder *result.Folder, j queue.Job, path string) error {
-	staged, err := folder.Stage(path, j.ID, "try")
+	staged, err := folder.Stage(path, stageKey(j), "try")
 	if err != nil {
 		return err
 	}
 	staged.Discard()
 	return nil
+}
+
+// stageKey tells the temporaries of one scan from those of others beside it. It
+// is the same after the queue was restored, so that none is left for ever.
+func stageKey(j queue.Job) string {
+	sum := sha256.Sum256([]byte(j.Mark + "\x00" + j.Path))
+	return hex.EncodeToString(sum[:8])
 }
 
 // explainWrite is explain for what only writes.
@@ -122,7 +131,7 @@ func (files) Write(ctx context.Context, j queue.Job, format string, fill func(hw
 		return err
 	}
 	defer folder.Close()
-	staged, err := folder.Stage(j.Path, j.ID, format)
+	staged, err := folder.Stage(j.Path, stageKey(j), format)
 	if err != nil {
 		return explainWrite(err)
 	}

@@ -26,18 +26,38 @@ import (
 const asDaemon = "SCANDROP_TEST_CONFIG"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(asVerifier); path != "" {
+		if err := verifyHere(path); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	path := os.Getenv(asDaemon)
 	if path == "" {
 		os.Exit(m.Run())
 	}
 	c, err := config.Load(path, config.Environment{})
 	if err == nil {
-		_, err = Run(context.Background(), Options{Config: c, Once: true, Version: "test"})
+		_, err = Run(context.Background(), Options{Config: c, Once: true, Version: "test", Verify: verifyApart})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// asVerifier makes the test binary verify the queue file that it names.
+const asVerifier = "SCANDROP_TEST_VERIFY"
+
+// verifyApart has a process of its own read the file, as the command line does.
+func verifyApart(path string) error {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asVerifier+"="+path)
+	if out, err := cmd.Output(); err != nil {
+		return fmt.Errorf("%w: %s, %v", queue.ErrDamaged, out, err)
+	}
+	return nil
 }
 
 // A site is a hot folder with a service of its own and a daemon that is a

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"scandrop/internal/atomicfile"
@@ -26,7 +27,12 @@ type StateError struct {
 	Config bool
 }
 
-func (e *StateError) Error() string { return fmt.Sprintf("state: %s: %v", e.Path, e.Err) }
+func (e *StateError) Error() string {
+	if strings.Contains(e.Err.Error(), e.Path) {
+		return fmt.Sprintf("state: %v", e.Err)
+	}
+	return fmt.Sprintf("state: %s: %v", e.Path, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *StateError) Unwrap() error { return e.Err }
@@ -83,7 +89,7 @@ func OpenQueue(c *config.Config, o Opening) (*queue.Queue, error) {
 		if errors.Is(err, queue.ErrInUse) {
 			return nil, err
 		}
-		if !begun || !o.Restore || !errors.Is(err, queue.ErrDamaged) && !errors.Is(err, queue.ErrForeign) {
+		if !begun || !o.Restore || !errors.Is(err, queue.ErrDamaged) {
 			return nil, stateError(path, err)
 		}
 		if err := s.restore(c, err); err != nil {
@@ -140,7 +146,11 @@ func (s state) sound(begun bool) error {
 	case queue.Intact(path):
 		return nil
 	}
-	return s.Verify(path)
+	err = s.Verify(path)
+	if begun && errors.Is(err, queue.ErrForeign) { // it lies where our own was
+		return fmt.Errorf("%w: %w", queue.ErrDamaged, err)
+	}
+	return err
 }
 
 // open opens the queue at path, and sees that the installation is kept in it,
@@ -187,12 +197,12 @@ func verifyHere(path string) error {
 func stateError(path string, err error) error {
 	e := &StateError{Path: path, Err: err, Hint: "see that this folder's disk is well and has room, then start again; nothing was changed"}
 	switch {
+	case errors.Is(err, queue.ErrDamaged):
+		e.Hint = `"scandrop run" puts it aside and restores the newest snapshot; nothing is paid again`
 	case errors.Is(err, queue.ErrForeign):
 		e.Hint, e.Config = "another program's file is in the way: name another folder under `state`, or move the file away; it was not changed", true
 	case errors.Is(err, queue.ErrNewer):
 		e.Hint = "install the newer scandrop again; the file was not changed"
-	case errors.Is(err, queue.ErrDamaged):
-		e.Hint = `"scandrop run" puts it aside and restores the newest snapshot; nothing is paid again`
 	case errors.As(err, new(*installationError)):
 		e.Hint = "restore it from a backup, or remove it: uploads that were never answered then cannot be found by their mark"
 	case errors.As(err, new(*networkError)):

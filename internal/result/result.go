@@ -151,11 +151,11 @@ type Staged struct {
 
 // Stage begins an original's result in a format, which is also its extension,
 // in a hidden temporary file beside the original. Only the user we run as may
-// read it. What an interrupted try of the same job left there is removed.
+// read it. What an interrupted try with the same key left there is removed.
 //
 // The original need not be there any more. Even its folder is made again,
 // below the hot folder and as open as the folder around it.
-func (f *Folder) Stage(original string, job uint64, format string) (*Staged, error) {
+func (f *Folder) Stage(original, key, format string) (*Staged, error) {
 	rel, err := f.rel(original)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (f *Folder) Stage(original string, job uint64, format string) (*Staged, err
 	}
 	s := &Staged{folder: f, scan: original, rel: rel, format: format, digest: sha256.New()}
 	s.like = s.original()
-	s.file, err = atomicfile.Create(f.root, dir, fmt.Sprintf(".scandrop-%d-%s.tmp", job, format))
+	s.file, err = atomicfile.Create(f.root, dir, fmt.Sprintf(".scandrop-%s-%s.tmp", key, format))
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func testReadOnly(t *testing.T) {
 	if err := syscall.Mount("", d.path, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Skipf("remount: %v", err)
 	}
-	if s, err := d.folder.Stage(d.at("letter.pdf"), 7, "txt"); !NoRoom(err) {
+	if s, err := d.folder.Stage(d.at("letter.pdf"), "7", "txt"); !NoRoom(err) {
 		t.Errorf("Stage: %v, want one of no room", err)
 		s.Discard()
 	}

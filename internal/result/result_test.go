@@ -56,7 +56,7 @@ func (d desk) symlink(to, name string) {
 // stage begins a txt of the scan, with this text.
 func (d desk) stage(scan, text string) *Staged {
 	d.Helper()
-	s, err := d.folder.Stage(d.at(scan), 7, "txt")
+	s, err := d.folder.Stage(d.at(scan), "7", "txt")
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -320,13 +320,13 @@ func TestPublishErrors(t *testing.T) {
 	d.want(scan)
 
 	for _, path := range []string{d.path, filepath.Dir(d.path), filepath.Join(d.path, "..", "letter.pdf"), "letter.pdf", ""} {
-		if s, err := d.folder.Stage(path, 7, "txt"); err == nil {
+		if s, err := d.folder.Stage(path, "7", "txt"); err == nil {
 			s.Discard()
 			t.Errorf("Stage(%q) succeeded", path)
 		}
 	}
 	for _, format := range []string{"../x", "a/b"} {
-		if s, err := d.folder.Stage(d.at("letter.pdf"), 7, format); err == nil {
+		if s, err := d.folder.Stage(d.at("letter.pdf"), "7", format); err == nil {
 			s.Discard()
 			t.Errorf("Stage as %q succeeded", format)
 		}
@@ -348,7 +348,7 @@ func TestPublishAtOnce(t *testing.T) {
 			for i, ext := range exts {
 				d.put("letter"+ext, "scan")
 				wg.Go(func() {
-					s, err := d.folder.Stage(d.at("letter"+ext), uint64(i), "txt")
+					s, err := d.folder.Stage(d.at("letter"+ext), fmt.Sprint(i), "txt")
 					if err != nil {
 						t.Error(err)
 						return
@@ -460,7 +460,7 @@ func TestRoot(t *testing.T) {
 	if err := os.Remove(root); err != nil {
 		t.Skip(err)
 	}
-	if s, err := f.Stage(filepath.Join(root, "in", "letter.pdf"), 7, "txt"); err == nil {
+	if s, err := f.Stage(filepath.Join(root, "in", "letter.pdf"), "7", "txt"); err == nil {
 		s.Discard()
 		t.Error("staged in a root that is gone")
 	}
@@ -475,7 +475,7 @@ func TestLinks(t *testing.T) {
 	outside := t.TempDir()
 	os.WriteFile(filepath.Join(outside, "letter.pdf"), []byte("scan"), 0o644)
 	d.symlink(outside, "out")
-	if s, err := d.folder.Stage(d.at("out/letter.pdf"), 7, "txt"); err == nil {
+	if s, err := d.folder.Stage(d.at("out/letter.pdf"), "7", "txt"); err == nil {
 		s.Discard()
 		t.Error("staged outside")
 	}

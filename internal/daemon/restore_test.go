@@ -1,0 +1,180 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"scandrop/internal/config"
+	"scandrop/internal/sandbox"
+	"scandrop/queue"
+)
+
+// A queue file that is lost or damaged while work is under way costs nothing:
+// it is restored, and nothing is paid again.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	change := func(f func([]byte) []byte) func(string) error {
+		return func(path string) error {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, f(text), 0o600)
+		}
+	}
+	for _, damage := range []struct {
+		name string
+		do   func(queue string) error
+	}{
+		{"gone", os.Remove},
+		{"empty", change(func([]byte) []byte { return nil })},
+		{"cut off", change(func(b []byte) []byte { return b[:len(b)/2] })},
+		{"a text", change(func([]byte) []byte { return []byte("dear diary\n") })},
+		{"zeros in the middle", change(func(b []byte) []byte {
+			copy(b[2*os.Getpagesize():], make([]byte, len(b)-2*os.Getpagesize()))
+			return b
+		})},
+	} {
+		for _, snapshots := range []struct {
+			name string
+			do   func(folder string) error
+		}{
+			{"", func(string) error { return nil }},
+			{", no snapshot", os.RemoveAll},
+			{", snapshots cut off", func(folder string) error {
+				files, err := filepath.Glob(filepath.Join(folder, "*.db"))
+				for _, file := range files {
+					err = errors.Join(err, os.Truncate(file, 5000))
+				}
+				return err
+			}},
+		} {
+			t.Run(damage.name+snapshots.name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, 3)
+				if err := s.start().Wait(); err != nil {
+					t.Fatal(err)
+				}
+				for i := 3; i < 7; i++ {
+					s.drop("late/"+string(rune('a'+i))+".png", i)
+				}
+				var calls atomic.Int64
+				s.onCall(func(_ int, at sandbox.Moment) {
+					if at == sandbox.Made && calls.Add(1) == 9 {
+						s.kill()
+					}
+				})
+				s.start().Wait()
+				state := filepath.Join(s.dir, "state")
+				if err := errors.Join(damage.do(filepath.Join(state, queueFile)), snapshots.do(filepath.Join(state, snapshotFolder))); err != nil {
+					t.Fatal(err)
+				}
+				s.finish(7)
+			})
+		}
+	}
+}
+
+// What is left of a damaged file is kept, but not without end.
+func TestPutAside(t *testing.T) {
+	s := state{dir: t.TempDir()}
+	for i := range asideKept + 3 {
+		if err := os.WriteFile(s.path(queueFile), []byte{byte(i)}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		aside, err := s.putAside()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := os.ReadFile(aside); err != nil || !bytes.Equal(kept, []byte{byte(i)}) {
+			t.Errorf("%s holds %v, %v", aside, kept, err)
+		}
+	}
+	if names, err := newest(s.dir, asidePrefix); len(names) != asideKept || err != nil {
+		t.Errorf("kept: %v, %v", names, err)
+	}
+	if aside, err := s.putAside(); aside != "" || err != nil {
+		t.Errorf("without a file: %q, %v", aside, err)
+	}
+}
+
+// The installation's name and key are kept in the queue file, too.
+func TestInstallation(t *testing.T) {
+	dir := t.TempDir()
+	c := &config.Config{State: dir}
+	open := func() (*queue.Queue, error) { return OpenQueue(c, Opening{}) }
+	file := filepath.Join(dir, installationFile)
+	q, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+	was, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, lose := range map[string]func() error{
+		"removed":  func() error { return os.Remove(file) },
+		"emptied":  func() error { return os.Truncate(file, 0) },
+		"replaced": func() error { return os.WriteFile(file, []byte("{}"), 0o600) },
+	} {
+		if err := lose(); err != nil {
+			t.Fatal(err)
+		}
+		q, err := open()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		q.Close()
+		if is, err := os.ReadFile(file); err != nil || !bytes.Equal(is, was) {
+			t.Errorf("%s: it is %q, was %q, %v", what, is, was, err)
+		}
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
+		t.Errorf("others may read it: %v, %v", info.Mode(), err)
+	}
+
+	// A damaged file and no queue: nobody can tell which documents are ours.
+	if err := errors.Join(os.Remove(filepath.Join(dir, queueFile)), os.WriteFile(file, []byte("{}"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var state *StateError
+	if _, err := OpenQueue(c, Opening{Restore: true}); !errors.As(err, &state) || !strings.Contains(state.Hint, "backup") {
+		t.Errorf("without a copy: %v", err)
+	}
+}
+
+// A command that only looks repairs nothing.
+func TestOpenDamaged(t *testing.T) {
+	c := &config.Config{State: t.TempDir()}
+	q, err := OpenQueue(c, Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+	path := QueuePath(c)
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenQueue(c, Opening{}); !errors.Is(err, queue.ErrDamaged) {
+		t.Errorf("an empty file: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 {
+		t.Errorf("it was changed: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenQueue(c, Opening{}); !errors.Is(err, queue.ErrDamaged) {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty queue was made: %v", err)
+	}
+}
