@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"strings"
@@ -16,7 +15,16 @@ func networkFS(dir string) string {
 	if unix.Statfs(dir, &s) != nil {
 		return ""
 	}
-	switch uint32(s.Type) {
+	magic := int64(uint32(s.Type)) // its size and sign differ between processors
+	if magic == unix.FUSE_SUPER_MAGIC {
+		return remoteFUSE(dir)
+	}
+	return kindOf(magic)
+}
+
+// kindOf names a network file system by its number; see statfs(2).
+func kindOf(magic int64) string {
+	switch magic {
 	case unix.NFS_SUPER_MAGIC:
 		return "NFS"
 	case unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
@@ -29,28 +37,30 @@ func networkFS(dir string) string {
 		return "Ceph"
 	case unix.CODA_SUPER_MAGIC:
 		return "Coda"
-	case unix.FUSE_SUPER_MAGIC:
-		return remoteFUSE(dir)
 	}
 	return ""
 }
 
-// remoteFUSE looks up which program serves the folder: many that do lie on
-// disks of this machine.
+// remoteFUSE names the program that serves the folder if it is one for remote
+// ones: many lie on disks of this machine.
 func remoteFUSE(dir string) string {
 	var stat unix.Stat_t
 	if unix.Stat(dir, &stat) != nil {
 		return ""
 	}
-	f, err := os.Open("/proc/self/mountinfo")
+	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
-	device := deviceOf(stat.Dev)
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		// proc_pid_mountinfo(5): id parent major:minor root mount-point options optional… - type source super-options
-		before, after, _ := strings.Cut(lines.Text(), " - ")
+	return fuseKind(string(table), fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev)))
+}
+
+// fuseKind looks a device up in the table of mounts, whose lines
+// proc_pid_mountinfo(5) describes: id, parent, device, root, mount point,
+// options, optional fields, "-", type, source, options.
+func fuseKind(table, device string) string {
+	for line := range strings.Lines(table) {
+		before, after, _ := strings.Cut(line, " - ")
 		fields, kind := strings.Fields(before), strings.Fields(after)
 		if len(fields) < 3 || len(kind) == 0 || fields[2] != device {
 			continue
@@ -61,8 +71,4 @@ func remoteFUSE(dir string) string {
 		}
 	}
 	return ""
-}
-
-func deviceOf(dev uint64) string {
-	return fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev))
 }
