@@ -137,6 +137,9 @@ func (f *folder) pause() time.Duration { return min(f.Rescan, 5*time.Second) }
 // recheck is how long to wait with a file that has settled and cannot be read.
 func (f *folder) recheck() time.Duration { return min(max(f.Quiet, time.Second), 10*time.Second) }
 
+// endsWithin is how long the end of a file may be missing before it is rejected.
+func (f *folder) endsWithin() time.Duration { return max(time.Minute, 3*f.Quiet) }
+
 // patience is how long a file may change before it is worth a word.
 func (f *folder) patience() time.Duration { return max(time.Minute, 10*f.Quiet) }
 
@@ -461,6 +464,14 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 			return nil, f.restart(c, info)
 		}
 		f.unsettled(c, err)
+		return nil, nil
+	case errors.As(err, new(*cutOff)):
+		if f.CutOff {
+			c.file.Reject = ""
+			return c.file, nil
+		}
+		// Nobody reads it again before it changes; then it begins anew.
+		f.settling.put(c, time.Now().Add(f.endsWithin()))
 		return nil, nil
 	case errors.Is(err, errBusy):
 		f.settling.put(c, time.Now().Add(f.recheck()))

@@ -21,6 +21,7 @@ var errBusy = errors.New("the file is open in another program")
 // A scanFile is what is needed of an [os.File] to read a scan.
 type scanFile interface {
 	io.ReadCloser
+	io.ReaderAt
 	Stat() (fs.FileInfo, error)
 }
 
@@ -40,7 +41,8 @@ func openFile(root *os.Root, name string) (scanFile, error) {
 // read reads the file at path, of which size and time are known, below folder, and
 // returns all there is to say about it. The error is [errChanged] if it was not of
 // this size and time before, after, and while it was read, and [errBusy] if somebody
-// has it open for writing.
+// has it open for writing. One that lacks its end is returned with a [cutOff], and
+// rejected for it.
 func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod time.Time) (*File, error) {
 	if err := notBusy(path); err != nil {
 		return nil, err
@@ -97,16 +99,23 @@ func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod
 	if int64(n)+rest != size {
 		return nil, errChanged
 	}
-	if err := unchanged(); err != nil {
-		return nil, err
-	}
-
 	file := &File{Folder: folder, Path: path, Size: size, ModTime: mod}
 	digest.Sum(file.Content[:0])
 	var media string
 	file.Ext, media = sniff(head)
 	file.Reject = w.reject(file, media)
-	return file, nil
+	var end error
+	if file.Reject == "" {
+		end = whole(f, size, file.Ext)
+	}
+	if err := unchanged(); err != nil {
+		return nil, err
+	}
+	if errors.As(end, new(*cutOff)) {
+		file.Reject = fmt.Sprintf("%v; scan it again, or retry it to have it sent as it is", end)
+		return file, end
+	}
+	return file, end
 }
 
 // reject says why a file can never be sent; "" if it can.

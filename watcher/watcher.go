@@ -15,8 +15,9 @@
 // it asks [Config.Known]. It never changes, moves or deletes a file, does not follow
 // symbolic links, and lets other programs rename and delete what it is reading.
 //
-// It does not promise that a file is whole. A transfer that broke off looks like a
-// file that has stopped changing.
+// A file that lacks its end, by its structure, is not handed over while it may yet
+// come: a scanner that pauses, or a transfer that is interrupted, looks like a file
+// that has stopped changing. After a while it is rejected, until it changes.
 package watcher
 
 import (
@@ -72,6 +73,9 @@ type Folder struct {
 
 	// Rescan is how often the folder is scanned. Defaults to a minute.
 	Rescan time.Duration
+
+	// CutOff says that files which lack their end are taken like others.
+	CutOff bool
 
 	// Poll says that no events are to be asked for: the scans alone must do.
 	Poll bool

@@ -20,7 +20,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-const pdf = "%PDF-1.7\n"
+const pdf = "%PDF-1.7\nstartxref\n9\n%%EOF\n"
 
 // bubble runs a test with time that passes only while everybody waits.
 func bubble(t *testing.T, f func(t *testing.T, d *desk, root string)) {
@@ -173,7 +173,7 @@ func TestChangedWhileRead(t *testing.T) {
 			bubble(t, func(t *testing.T, d *desk, root string) {
 				path := write(t, pdf, root, "letter.pdf")
 				must(t, os.Chtimes(path, old, old))
-				w := mustNew(t, d.config(Folder{Path: root}))
+				w := mustNew(t, d.config(Folder{Path: root, CutOff: true}))
 				reads := 0
 				w.open = func(r *os.Root, name string) (scanFile, error) {
 					f, err := openFile(r, name)
@@ -221,7 +221,7 @@ func TestLinkedWhileRead(t *testing.T) {
 // replace puts another file of the same size and time at path.
 func replace(t *testing.T, path string, mod time.Time) {
 	t.Helper()
-	other := write(t, strings.Repeat("%PDF-", 3)[:len(pdf)], path+".other")
+	other := write(t, strings.Replace(pdf, "1.7", "1.4", 1), path+".other")
 	try(t, os.Chtimes(other, mod, mod))
 	try(t, os.Rename(other, path))
 }

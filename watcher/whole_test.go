@@ -2,10 +2,13 @@ package watcher
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // realScans are real scans of every format.
@@ -98,6 +101,53 @@ func FuzzWhole(f *testing.F) {
 			if err := whole(bytes.NewReader(text), int64(len(text)), ext); err != nil && !errors.As(err, new(*cutOff)) {
 				t.Errorf("%s: %v", ext, err)
 			}
+		}
+	})
+}
+
+// A scan that lacks its end is waited for, then rejected, and taken when the end
+// comes.
+func TestEndIsWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, root string) {
+		text := ""
+		for name, scan := range realScans(t) {
+			if filepath.Ext(name) == ".jpg" {
+				text = string(scan)
+			}
+		}
+		half := text[:len(text)/2]
+		early := write(t, half, root, "early.jpg")
+		write(t, half, root, "never.jpg")
+		start(t, mustNew(t, d.config(Folder{Path: root})))
+		pass(50 * time.Second)
+		d.want(root)
+		appendTo(t, early, text[len(half):])
+		pass(14 * time.Second)
+		d.want(root) // the rescan that finds it comes once a minute
+		pass(time.Minute)
+		d.want(root, "early.jpg", "never.jpg")
+		for _, f := range d.files() {
+			switch filepath.Base(f.Path) {
+			case "early.jpg":
+				if f.Reject != "" || f.Content != sha256.Sum256([]byte(text)) {
+					t.Errorf("the one whose end came: %+v", f)
+				}
+			default:
+				if !strings.Contains(f.Reject, "ends too early") || f.Content != sha256.Sum256([]byte(half)) {
+					t.Errorf("the one whose end never came: %+v", f)
+				}
+			}
+		}
+	})
+}
+
+func TestCutOffIsWanted(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, root string) {
+		write(t, pdf[:12], root, "cut.pdf")
+		once(t, mustNew(t, d.config(Folder{Path: root, CutOff: true})))
+		d.want(root, "cut.pdf")
+		if got := d.files()[0].Reject; got != "" {
+			t.Errorf("it is rejected: %s", got)
 		}
 	})
 }

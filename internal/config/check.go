@@ -402,7 +402,6 @@ func (k checker) idle() {
 	usual.preset()
 	for i, f := range k.c.Folders {
 		at := fmt.Sprintf("folders[%d].", i)
-		warn(f.Incomplete != usual.Incomplete, at+"incomplete")
 		warn(f.Blank != usual.Blank, at+"blank")
 		warn(f.Spool != usual.Spool, at+"spool")
 		warn(f.FailureNotes != usual.FailureNotes, at+"failure_notes")

@@ -442,7 +442,7 @@ webhook: {path: /x}
 notices: [{mail: a@example.org}, x]
 `)
 	want := []string{
-		"config.yaml:3: folders[0].incomplete", "config.yaml:4: folders[0].blank", "config.yaml:5: folders[0].spool",
+		"config.yaml:4: folders[0].blank", "config.yaml:5: folders[0].spool",
 		"config.yaml:6: folders[0].failure_notes", "config.yaml:7: folders[0].limits", "config.yaml:8: limits",
 		"config.yaml:9: status", "config.yaml:10: webhook", "config.yaml:11: notices",
 	}

@@ -213,7 +213,7 @@ func (d *daemon) folders() []watcher.Folder {
 	for _, f := range d.Config.Folders {
 		w := watcher.Folder{
 			Path: f.Path, Recursive: f.Recursive, Include: f.Include, Exclude: f.Exclude,
-			Rescan: f.Rescan, Poll: f.Watch == "poll",
+			Rescan: f.Rescan, Poll: f.Watch == "poll", CutOff: f.Incomplete == "upload",
 			Ignore: f.Existing == "ignore" && !d.queue.Introduced(f.Path),
 		}
 		if f.Quiet != nil {
