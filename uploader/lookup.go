@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 const zoneSlack = 26 * time.Hour
 
 const perPage = 200
+
+// maxMarked bounds the documents under one mark: they are remembered, and deleted.
+const maxMarked = 100
 
 // A sight is what a complete look through the service's list showed.
 type sight struct {
@@ -98,6 +102,10 @@ func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
 		}
 		if strings.Contains(name, mark) && (!known || owner.ID == j.ID) {
 			s.marked = append(s.marked, d)
+		}
+		if len(s.marked) > maxMarked {
+			return sight{}, &hwocr.Error{Op: opList, Status: http.StatusOK,
+				Err: fmt.Errorf("the list shows more than %d documents under one mark, which cannot be", maxMarked)}
 		}
 		if times.trusted() && d.Created.Before(j.Sent.Add(-zoneSlack)) {
 			break

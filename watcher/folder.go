@@ -41,6 +41,7 @@ type folder struct {
 	notifier notifier            // nil if the scans alone must do
 	watched  map[string]struct{} // the folders that the notifier was told of
 
+	link     *string     // the link that Path is, "" for none; nil until it was there once
 	root     fs.FileInfo // what Path was when it was last scanned; nil while missing
 	settling *settling
 	ignoring bool      // what is found is there for the first time and not wanted
@@ -262,6 +263,19 @@ func (f *folder) stat() (fs.FileInfo, error) {
 		return nil, &rootError{f.Path, "cannot be reached", readHint, cause(err)}
 	case !info.IsDir():
 		return nil, &rootError{f.Path, "cannot be watched", "name a folder", syscall.ENOTDIR}
+	}
+	// Who may write to the folder around it must not have us take files from
+	// wherever we may read.
+	link, err := os.Readlink(f.Path)
+	if err != nil { // it is no link
+		link = ""
+	}
+	if f.link == nil {
+		f.link = &link
+	}
+	if link != *f.link {
+		return nil, &rootError{f.Path, "is not what it was", "put it back, or restart scandrop if that is meant",
+			fmt.Errorf("it led to %q before and leads to %q now (nothing means that it is a folder itself)", *f.link, link)}
 	}
 	// On Windows, which folder it is gets looked up by its path when it is first
 	// asked for: that must be now, and not when another one lies there.

@@ -44,7 +44,7 @@ configuration, or what it names, cannot be used; 1 that something else is wrong.
 			}
 			findings := a.findings(c.Context(), conf)
 			if asJSON {
-				e := json.NewEncoder(a.Out)
+				e := json.NewEncoder(plainJSON{a.Out})
 				e.SetIndent("", "  ")
 				if err := e.Encode(findings); err != nil {
 					return err

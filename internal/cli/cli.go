@@ -17,6 +17,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -230,7 +233,7 @@ func (a *app) logger(c config.Log) (log *slog.Logger, close func() error, err er
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(out, options)), close, nil
+		return slog.New(slog.NewJSONHandler(plainJSON{out}, options)), close, nil
 	}
 	return slog.New(slog.NewTextHandler(out, options)), close, nil
 }
@@ -242,14 +245,44 @@ func terminal(w io.Writer) bool {
 }
 
 // clean makes text from outside safe to print: a file's name or a service's
-// message must not move the cursor or end the line.
+// message must not move the cursor, end the line or turn it around.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '\t' || r >= ' ' && r != 0x7f && !(r >= 0x80 && r < 0xa0) && r != 0x2028 && r != 0x2029 && !(r >= 0x202a && r <= 0x202e) && !(r >= 0x2066 && r <= 0x2069) {
+		if r == '\t' || harmless(r) {
 			return r
 		}
 		return '\uFFFD'
 	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// harmless reports whether a terminal shows the character and does nothing else.
+func harmless(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
+
+// plainJSON passes JSON on with every character escaped that a terminal may
+// obey: encoding/json leaves those above ASCII as they are. Each call of Write
+// must bring whole characters.
+type plainJSON struct{ w io.Writer }
+
+// Write implements [io.Writer].
+func (p plainJSON) Write(text []byte) (int, error) {
+	safe := make([]byte, 0, len(text))
+	for s := text; len(s) > 0; {
+		r, n := utf8.DecodeRune(s)
+		switch {
+		case r == '\n' || harmless(r) && (r != utf8.RuneError || n > 1):
+			safe = append(safe, s[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			safe = fmt.Appendf(safe, `\u%04x\u%04x`, high, low)
+		default:
+			safe = fmt.Appendf(safe, `\u%04x`, r)
+		}
+		s = s[n:]
+	}
+	if _, err := p.w.Write(safe); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // moment prints a time as a person reads it: the clock today, else the date.

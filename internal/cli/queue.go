@@ -233,7 +233,7 @@ func (a *app) listJSON(q *queue.Queue, f queue.Filter, limit int) error {
 			lead = "[\n "
 		}
 		n++
-		_, err = fmt.Fprintf(a.Out, "%s%s", lead, text)
+		_, err = fmt.Fprintf(plainJSON{a.Out}, "%s%s", lead, text)
 		return err
 	})
 	if err != nil {
@@ -266,7 +266,7 @@ func (a *app) queueShow() *cobra.Command {
 				v := viewOf(j)
 				v.Story = story
 				if asJSON {
-					e := json.NewEncoder(a.Out)
+					e := json.NewEncoder(plainJSON{a.Out})
 					e.SetIndent("", "  ")
 					return e.Encode(v)
 				}

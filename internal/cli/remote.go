@@ -86,7 +86,7 @@ func (a *app) remoteList() *cobra.Command {
 				views = append(views, documentView{d.ID, d.Name, d.Status, d.Action, d.Pages, d.Created, d.Expires})
 			}
 			if asJSON {
-				e := json.NewEncoder(a.Out)
+				e := json.NewEncoder(plainJSON{a.Out})
 				e.SetIndent("", " ")
 				return e.Encode(views)
 			}

@@ -38,7 +38,7 @@ func (a *app) version() *cobra.Command {
 		Use: "version", Short: "Say which build this is", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
-				return json.NewEncoder(a.Out).Encode(map[string]string{
+				return json.NewEncoder(plainJSON{a.Out}).Encode(map[string]string{
 					"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
 				})
 			}

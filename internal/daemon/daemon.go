@@ -118,7 +118,7 @@ func (d *daemon) prepare() error {
 		return err
 	}
 	d.uploader = uploader.New(uploader.Config{
-		Queue: d.queue, API: api, Files: files{}, Workers: d.Config.Workers, Grace: grace, Log: d.Log,
+		Queue: d.queue, API: api, Files: newFiles(d.Config.Folders), Workers: d.Config.Workers, Grace: grace, Log: d.Log,
 		Moved: func(j queue.Job) {
 			switch j.State {
 			case "":

@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
+	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
 	"scandrop/internal/result"
 	"scandrop/queue"
@@ -18,15 +20,57 @@ import (
 )
 
 // files is the uploader's local side: it opens a hot folder for each call, so
-// that what is mounted there now is what counts.
-type files struct{}
+// that what is mounted there now is what counts. What is a folder must stay
+// one, though, and a link lead where it led: who may write to the folder around
+// it must not have us write wherever we may.
+type files struct{ links *sync.Map } // by hot folder: the link it is, "" for none
+
+// newFiles takes note of what the hot folders are. Those that are missing are
+// looked at when they first appear.
+func newFiles(folders []config.Folder) files {
+	f := files{&sync.Map{}}
+	for _, folder := range folders {
+		if opened, err := f.hot(folder.Path); err == nil {
+			opened.Close()
+		}
+	}
+	return f
+}
+
+// hot opens a hot folder.
+func (f files) hot(path string) (*result.Folder, error) {
+	folder, err := result.Open(path)
+	if err != nil {
+		return nil, explain(err)
+	}
+	link, err := folder.Link()
+	if err != nil {
+		folder.Close()
+		return nil, explain(err)
+	}
+	if was, _ := f.links.LoadOrStore(path, link); was != link {
+		folder.Close()
+		return nil, fmt.Errorf("%w: %s led to %q before and leads to %q now (nothing means that it is a folder itself): put it back, or restart scandrop if that is meant",
+			uploader.ErrRootMissing, path, was, link)
+	}
+	return folder, nil
+}
+
+// of opens the folder of a file of the job: the hot folder, or, for one
+// that lies outside, the folder that it lies in.
+func (f files) of(j queue.Job, path string) (*result.Folder, error) {
+	if dir := folderOf(j, path); dir != j.Folder {
+		return open(dir)
+	}
+	return f.hot(j.Folder)
+}
 
 // room is what the results of a scan may need on its folder's disk, beyond
 // twice its size: a document with its pictures in it.
 const room = 4 << 20
 
 // Room implements [uploader.Files].
-func (files) Room(j queue.Job) error {
+func (f files) Room(j queue.Job) error {
 	free, err := result.Room(j.Folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %s", uploader.ErrRootMissing, j.Folder)
@@ -38,7 +82,7 @@ func (files) Room(j queue.Job) error {
 		return fmt.Errorf("%w: free some of the disk of %s: it has %.1f MB left, and %.1f MB may be needed",
 			uploader.ErrNoRoom, j.Folder, float64(free)/1e6, float64(need)/1e6)
 	}
-	folder, err := open(j.Folder)
+	folder, err := f.hot(j.Folder)
 	if err != nil {
 		return err
 	}
@@ -78,23 +122,23 @@ func explainWrite(err error) error {
 }
 
 // Open implements [uploader.Files].
-func (files) Open(j queue.Job) (io.ReadCloser, int64, error) {
+func (f files) Open(j queue.Job) (io.ReadCloser, int64, error) {
 	// A folder with originals lies outside; what lies there is opened from
 	// there.
-	folder, err := open(folderOf(j, j.Original()))
+	folder, err := f.of(j, j.Original())
 	if err != nil {
 		return nil, 0, err
 	}
 	defer folder.Close()
-	f, err := folder.OpenFile(j.Original())
+	scan, err := folder.OpenFile(j.Original())
 	if err != nil {
 		return nil, 0, err
 	}
-	info, err := f.Stat()
+	info, err := scan.Stat()
 	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
+		return nil, 0, errors.Join(err, scan.Close())
 	}
-	return f, info.Size(), nil
+	return scan, info.Size(), nil
 }
 
 // folderOf is the folder that a file of the job is opened from: the hot folder,
@@ -125,8 +169,8 @@ func explain(err error) error {
 }
 
 // Write implements [uploader.Files].
-func (files) Write(ctx context.Context, j queue.Job, format string, fill func(hwocr.File) error, reserve uploader.Reserve) error {
-	folder, err := open(j.Folder)
+func (f files) Write(ctx context.Context, j queue.Job, format string, fill func(hwocr.File) error, reserve uploader.Reserve) error {
+	folder, err := f.hot(j.Folder)
 	if err != nil {
 		return err
 	}
@@ -153,8 +197,8 @@ func (files) Write(ctx context.Context, j queue.Job, format string, fill func(hw
 }
 
 // Has implements [uploader.Files].
-func (files) Has(j queue.Job, path string, content queue.Digest) (bool, error) {
-	folder, err := open(folderOf(j, path))
+func (f files) Has(j queue.Job, path string, content queue.Digest) (bool, error) {
+	folder, err := f.of(j, path)
 	if errors.Is(err, uploader.ErrRootMissing) && folderOf(j, path) != j.Folder {
 		return false, nil
 	}
@@ -166,8 +210,8 @@ func (files) Has(j queue.Job, path string, content queue.Digest) (bool, error) {
 }
 
 // OpenResult implements [uploader.Files].
-func (files) OpenResult(j queue.Job, path string) (io.ReadCloser, error) {
-	folder, err := open(folderOf(j, path))
+func (f files) OpenResult(j queue.Job, path string) (io.ReadCloser, error) {
+	folder, err := f.of(j, path)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +220,8 @@ func (files) OpenResult(j queue.Job, path string) (io.ReadCloser, error) {
 }
 
 // Move implements [uploader.Files].
-func (files) Move(j queue.Job, dir string) (string, error) {
-	folder, err := open(j.Folder)
+func (f files) Move(j queue.Job, dir string) (string, error) {
+	folder, err := f.hot(j.Folder)
 	if err != nil {
 		return "", err
 	}

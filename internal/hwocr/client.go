@@ -1,6 +1,7 @@
 package hwocr
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -214,6 +215,9 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 		return nil, errHTML
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if token := sentToken(resp); len(token) >= 8 && bytes.Contains(body, []byte(token)) {
+		body = []byte(without(token, string(body)))
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading the answer: %w", err)

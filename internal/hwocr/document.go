@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -110,10 +111,10 @@ type page struct {
 
 func parsePage(body []byte) (page, error) {
 	var p struct {
-		Documents []json.RawMessage `json:"documents"`
-		Data      []json.RawMessage `json:"data"`
-		LastPage  number            `json:"last_page"`
-		Total     number            `json:"total"`
+		Documents rows   `json:"documents"`
+		Data      rows   `json:"data"`
+		LastPage  number `json:"last_page"`
+		Total     number `json:"total"`
 	}
 	var err error
 	if body = bytes.TrimSpace(body); bytes.HasPrefix(body, []byte("[")) {
@@ -121,41 +122,67 @@ func parsePage(body []byte) (page, error) {
 	} else {
 		err = json.Unmarshal(body, &p)
 	}
-	rows := p.Data
-	if rows == nil {
-		rows = p.Documents
+	all := p.Data
+	if !all.list && (p.Documents.list || p.Documents.null) {
+		all = p.Documents
 	}
 	switch {
+	case errors.Is(err, errManyRows):
+		return page{}, errManyRows
 	case err != nil:
 		return page{}, errNoJSON
-	case rows == nil && !namesList(body):
+	case !all.list && !all.null:
 		return page{}, errors.New("the answer holds no list of documents")
 	}
-	list := page{rows: len(rows), last: max(0, p.LastPage.value), total: p.Total}
-	if list.last > 1 && list.total.value <= len(rows) {
+	list := page{documents: all.documents, rows: all.count, last: max(0, p.LastPage.value), total: p.Total}
+	if list.last > 1 && list.total.value <= list.rows {
 		list.total = number{} // it counts the rows of the page, which says nothing of the others
-	}
-	for _, row := range rows {
-		var r rawDocument
-		if json.Unmarshal(row, &r) != nil {
-			continue
-		}
-		if d := r.document(); checkID(d.ID) == nil {
-			list.documents = append(list.documents, d)
-		}
 	}
 	return list, nil
 }
 
-// namesList tells whether the object in body has a list that is null: an empty one.
-func namesList(body []byte) bool {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) != nil {
-		return false
+// maxRows bounds a page of the list: a server that knows no pages may send all that
+// there is at once. The shortest rows would take thirty times the memory of their text.
+const maxRows = 100_000
+
+var errManyRows = fmt.Errorf("the answer holds more than %d documents", maxRows)
+
+// rows are the rows of a page, read one by one. A list that is null is an empty one.
+type rows struct {
+	list, null bool
+	count      int
+	documents  []Document // those that have a usable id
+}
+
+func (r *rows) UnmarshalJSON(b []byte) error {
+	*r = rows{list: b[0] == '[', null: b[0] == 'n'}
+	if r.null {
+		return nil
 	}
-	_, data := members["data"]
-	_, documents := members["documents"]
-	return data || documents
+	if !r.list {
+		return errNoJSON
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
+	for dec.More() {
+		if r.count++; r.count > maxRows {
+			return errManyRows
+		}
+		var raw rawDocument
+		err := dec.Decode(&raw)
+		if _, other := errors.AsType[*json.UnmarshalTypeError](err); other {
+			continue // whatever it is, it is no document
+		}
+		if err != nil {
+			return err
+		}
+		if d := raw.document(); checkID(d.ID) == nil {
+			r.documents = append(r.documents, d)
+		}
+	}
+	return nil
 }
 
 // text is a string that may come as a number. Whatever else comes is no text.

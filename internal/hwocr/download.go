@@ -15,10 +15,12 @@ import (
 )
 
 const (
-	maxResult   = 256 << 20 // bytes of a result
-	maxUnpacked = 1 << 30   // bytes that a docx or xlsx unpacks to
-	maxStatus   = 64 << 10  // bytes of a JSON object that comes in place of a result
-	maxDepth    = 1000      // of nested JSON
+	maxResult    = 256 << 20 // bytes of a result
+	maxUnpacked  = 1 << 30   // bytes that a docx or xlsx unpacks to
+	maxDirectory = 4 << 20   // bytes of the directory of a docx or xlsx, all of which is held
+	maxStatus    = 64 << 10  // bytes of a JSON object that comes in place of a result
+	maxToken     = 16 << 20  // bytes of a string in JSON, which is held
+	maxDepth     = 1000      // of nested JSON
 )
 
 // File is what a result is written to: an *os.File, mostly. It is read again to see
@@ -117,7 +119,7 @@ func (c *Client) Download(ctx context.Context, id, format string, into File) (in
 		return n, nil
 	}
 	e := wrong(op, resp, err)
-	e.Message = oneLine(s.message, 300)
+	e.Message = oneLine(without(sentToken(resp), s.message), 300)
 	return 0, e
 }
 
@@ -161,20 +163,20 @@ func check(ctx context.Context, f io.ReaderAt, n int64, format string) (summary,
 }
 
 // checkZip unpacks every entry to nowhere, which compares its checksum, and gives up
-// after most bytes.
+// after most bytes. What it reads is bounded too: entries may be without number, and
+// many of them may be made of the same bytes, and unpack to none.
 func checkZip(ctx context.Context, f io.ReaderAt, n, most int64) error {
-	z, err := zip.NewReader(f, n)
+	r := &budget{ctx, f, maxDirectory}
+	z, err := zip.NewReader(r, n)
 	if err != nil {
 		return fmt.Errorf("the result is not a whole ZIP: %w", err)
 	}
 	if len(z.File) == 0 {
 		return errors.New("the result is an empty ZIP")
 	}
+	r.left = 2*n + maxDirectory // each byte once, the heads of entries again
 	left := most
 	for _, entry := range z.File {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		r, err := entry.Open()
 		if err != nil {
 			return fmt.Errorf("the result is a damaged ZIP: %w", err)
@@ -189,6 +191,25 @@ func checkZip(ctx context.Context, f io.ReaderAt, n, most int64) error {
 		}
 	}
 	return nil
+}
+
+// A budget is a reader that fails once so many bytes have been read, or its context
+// has ended.
+type budget struct {
+	ctx  context.Context
+	r    io.ReaderAt
+	left int64
+}
+
+// ReadAt implements [io.ReaderAt].
+func (b *budget) ReadAt(p []byte, off int64) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, errors.New("it has more entries than any document")
+	}
+	return b.r.ReadAt(p, off)
 }
 
 // A summary tells what kind of JSON a value is, without holding it.
@@ -235,10 +256,10 @@ func (s summary) judge() error {
 }
 
 // summarize reads one JSON value and the end of r behind it. It holds no more of it
-// than its longest string.
+// than its longest string, which is bounded.
 func summarize(ctx context.Context, r io.Reader) (summary, error) {
 	var s summary
-	dec := json.NewDecoder(r)
+	dec := json.NewDecoder(&tokens{r: r})
 	dec.UseNumber() // any number is fine
 	var (
 		depth int
@@ -283,6 +304,39 @@ func summarize(ctx context.Context, r io.Reader) (summary, error) {
 	}
 }
 
+// tokens passes on JSON whose tokens, and the blanks between them, are of a bearable
+// length: a decoder holds each of them as a whole.
+type tokens struct {
+	r               io.Reader
+	length          int // since the last token began
+	inside, escaped bool
+}
+
+var errToken = fmt.Errorf("the result is JSON with a value of more than %d MB", maxToken>>20)
+
+// Read implements [io.Reader].
+func (t *tokens) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	for _, c := range p[:n] {
+		t.length++
+		switch {
+		case t.escaped:
+			t.escaped = false
+		case t.inside && c == '\\':
+			t.escaped = true
+		case c == '"':
+			t.inside = !t.inside
+			t.length = 0
+		case !t.inside && (c == ',' || c == ':' || c == '[' || c == ']' || c == '{' || c == '}'):
+			t.length = 0
+		}
+		if t.length > maxToken {
+			return 0, errToken
+		}
+	}
+	return n, err
+}
+
 // member takes note of a member of the outermost object, and how its value begins.
 func (s *summary) member(key string, value json.Token) {
 	str, _ := value.(string)
@@ -310,6 +364,9 @@ func brokenJSON(err error) error {
 	}
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the result is JSON that was cut off")
+	}
+	if errors.Is(err, errToken) {
+		return err
 	}
 	return fmt.Errorf("reading the result: %w", err)
 }

@@ -62,15 +62,20 @@ type Error struct {
 	Err error
 }
 
-// Error returns one line that reads from the operation to the cause.
+// Error returns one line that reads from the operation to the cause. The cause, which
+// may quote a certificate or a broken answer, is cut after 1000 characters.
 func (e *Error) Error() string {
+	cause := ""
+	if e.Err != nil {
+		cause = oneLine(e.Err.Error(), 1000)
+	}
 	switch {
 	case e.Status == 0 && e.Err != nil:
-		return e.Op + ": " + e.Err.Error()
+		return e.Op + ": " + cause
 	case e.Err != nil && e.Message != "":
-		return fmt.Sprintf("%s: %v: %s (HTTP %d)", e.Op, e.Err, e.Message, e.Status)
+		return fmt.Sprintf("%s: %s: %s (HTTP %d)", e.Op, cause, e.Message, e.Status)
 	case e.Err != nil:
-		return fmt.Sprintf("%s: %v (HTTP %d)", e.Op, e.Err, e.Status)
+		return fmt.Sprintf("%s: %s (HTTP %d)", e.Op, cause, e.Status)
 	}
 	return fmt.Sprintf("%s: %s (HTTP %d)", e.Op, e.Message, e.Status)
 }
@@ -86,11 +91,7 @@ func failure(op string, resp *http.Response) *Error {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
 		e.Message, e.Fields = explanation(body)
 	}
-	// A server that echoes requests must not carry the token into a log.
-	if token := sentToken(resp); len(token) >= 8 {
-		e.Message = strings.ReplaceAll(e.Message, token, "[token]")
-	}
-	e.Message = oneLine(e.Message, 300)
+	e.Message = oneLine(without(sentToken(resp), e.Message), 300)
 	if e.Message == "" {
 		e.Message = http.StatusText(resp.StatusCode)
 	}
@@ -108,6 +109,15 @@ func wrong(op string, resp *http.Response, cause error) *Error {
 		RetryAfter: ParseRetryAfter(resp.Header.Get("Retry-After"), serverTime(resp.Header)),
 		Err:        cause,
 	}
+}
+
+// without takes the token out of what a server sent: one that echoes requests must not
+// carry it into a log. What is too short to be a token is left alone.
+func without(token, s string) string {
+	if len(token) < 8 {
+		return s
+	}
+	return strings.ReplaceAll(s, token, "[token]")
 }
 
 func sentToken(resp *http.Response) string {

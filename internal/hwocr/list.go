@@ -8,8 +8,17 @@ import (
 	"net/http"
 )
 
-// maxPages bounds a list that does not end.
-const maxPages = 5000
+// Bounds of a list that does not end.
+const (
+	maxPages     = 5000
+	maxDocuments = 1_000_000
+	maxRepeats   = 3 // pages in a row without a row that is new
+)
+
+var (
+	errEndless = errors.New("the list does not end")
+	errRepeats = errors.New("the list gives the same page again and again")
+)
 
 // Documents lists the account's documents, newest first, page by page as they are
 // asked for; perPage outside of 1 to 200 counts as 200. An error is the last thing
@@ -23,7 +32,8 @@ func (c *Client) Documents(ctx context.Context, perPage int) iter.Seq2[Document,
 		const op = "list"
 		var total number           // that of the page before
 		var before map[string]bool // ids on the page before
-		for n := 1; n <= maxPages; n++ {
+		count, repeats := 0, 0
+		for n := 1; n <= maxPages && count <= maxDocuments; n++ {
 			list, err := c.page(ctx, op, perPage, n)
 			if err == nil && total.known && list.total.known && list.total.value < total.value {
 				err = &Error{Op: op, Status: http.StatusOK, Err: ErrShifted}
@@ -40,6 +50,7 @@ func (c *Client) Documents(ctx context.Context, perPage int) iter.Seq2[Document,
 					continue
 				}
 				news = true
+				count++
 				if !yield(d, nil) {
 					return
 				}
@@ -52,10 +63,17 @@ func (c *Client) Documents(ctx context.Context, perPage int) iter.Seq2[Document,
 				// page is short does not end the list: the server may allow fewer
 				// rows than were asked for.
 				return
+			case news || len(list.documents) == 0:
+				repeats = 0
+			default:
+				if repeats++; repeats == maxRepeats {
+					yield(Document{}, &Error{Op: op, Status: http.StatusOK, Err: errRepeats})
+					return
+				}
 			}
 			total, before = list.total, ids
 		}
-		yield(Document{}, &Error{Op: op, Status: http.StatusOK, Err: errors.New("the list does not end")})
+		yield(Document{}, &Error{Op: op, Status: http.StatusOK, Err: errEndless})
 	}
 }
 

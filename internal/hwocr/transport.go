@@ -138,6 +138,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		err = x.explain(err)
 		x.finish(0)
+		if text := err.Error(); strings.Contains(text, token) { // a server that echoes requests
+			err = &discreetError{without(token, text), err}
+		}
 		return nil, err
 	}
 	t.heed(resp, sent)
@@ -205,6 +208,15 @@ func parseReset(value string, now time.Time) time.Duration {
 type stall string
 
 func (s stall) Error() string { return string(s) }
+
+// discreetError is an error whose own text holds the token.
+type discreetError struct {
+	text string
+	err  error
+}
+
+func (e *discreetError) Error() string { return e.text }
+func (e *discreetError) Unwrap() error { return e.err }
 
 // exchange is one request and its answer, watched: when no byte moves for the time-out
 // its context ends.

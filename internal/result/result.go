@@ -48,6 +48,32 @@ func Open(path string) (*Folder, error) {
 	return &Folder{root, filepath.Clean(path)}, nil
 }
 
+// Link returns what the symbolic link is that the folder was opened by; "" if it
+// was no link. Whoever compares it with an earlier one notices a hot folder in
+// whose place somebody put a link to another. The error wraps [ErrRootMissing]
+// if another folder was put there since it was opened.
+func (f *Folder) Link() (string, error) {
+	opened, err := f.root.Stat(".")
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRootMissing, err)
+	}
+	there, err := os.Lstat(f.path)
+	if err == nil && os.SameFile(there, opened) {
+		return "", nil
+	}
+	link, err := os.Readlink(f.path)
+	if err == nil {
+		there, err = os.Stat(f.path)
+	}
+	if err == nil && !os.SameFile(there, opened) {
+		err = errors.New("another folder was put in its place")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrRootMissing, err)
+	}
+	return link, nil
+}
+
 // Close closes the folder; what was staged in it must be discarded first.
 func (f *Folder) Close() error { return f.root.Close() }
 
