@@ -1,7 +1,6 @@
 package hwocr
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -215,9 +214,7 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 		return nil, errHTML
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if token := sentToken(resp); len(token) >= 8 && bytes.Contains(body, []byte(token)) {
-		body = []byte(without(token, string(body)))
-	}
+	body = discreet(resp, body)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading the answer: %w", err)

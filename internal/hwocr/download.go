@@ -19,7 +19,7 @@ const (
 	maxUnpacked  = 1 << 30   // bytes that a docx or xlsx unpacks to
 	maxDirectory = 4 << 20   // bytes of the directory of a docx or xlsx, all of which is held
 	maxStatus    = 64 << 10  // bytes of a JSON object that comes in place of a result
-	maxToken     = 16 << 20  // bytes of a string in JSON, which is held
+	maxToken     = 8 << 20   // bytes of a string in JSON, which is held
 	maxDepth     = 1000      // of nested JSON
 )
 
@@ -97,6 +97,9 @@ func (c *Client) Download(ctx context.Context, id, format string, into File) (in
 	}
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return 0, wrong(op, resp, fmt.Errorf("the answer is encoded as %s, which was not asked for", printable(enc, 100)))
+	}
+	if resp.ContentLength > limit && !suspect {
+		return 0, wrong(op, resp, fmt.Errorf("the result is larger than %d MB", limit>>20))
 	}
 	n, err := copyBody(into, resp.Body, limit+1)
 	switch {

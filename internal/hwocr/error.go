@@ -1,6 +1,7 @@
 package hwocr
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,9 +90,9 @@ func failure(op string, resp *http.Response) *Error {
 	if typ := mediaType(resp.Header); typ == "" || isJSON(typ) {
 		// What cannot be read to its end explains nothing: the status must do.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
-		e.Message, e.Fields = explanation(body)
+		e.Message, e.Fields = explanation(discreet(resp, body))
 	}
-	e.Message = oneLine(without(sentToken(resp), e.Message), 300)
+	e.Message = oneLine(e.Message, 300)
 	if e.Message == "" {
 		e.Message = http.StatusText(resp.StatusCode)
 	}
@@ -118,6 +119,14 @@ func without(token, s string) string {
 		return s
 	}
 	return strings.ReplaceAll(s, token, "[token]")
+}
+
+// discreet takes the token that was sent out of the body of an answer.
+func discreet(resp *http.Response, body []byte) []byte {
+	if token := sentToken(resp); bytes.Contains(body, []byte(token)) {
+		return []byte(without(token, string(body)))
+	}
+	return body
 }
 
 func sentToken(resp *http.Response) string {

@@ -10,10 +10,11 @@ import (
 
 // Bounds of a list that does not end.
 const (
-	maxPages     = 5000
-	maxDocuments = 1_000_000
-	maxRepeats   = 3 // pages in a row without a row that is new
+	maxPages   = 5000
+	maxRepeats = 3 // pages in a row without a row that is new
 )
+
+var maxDocuments = 1_000_000 // lower in a test
 
 var (
 	errEndless = errors.New("the list does not end")
