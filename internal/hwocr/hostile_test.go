@@ -578,3 +578,22 @@ func TestHostileIDs(t *testing.T) {
 		}
 	}
 }
+
+// The body of an answer that changes the protocol is the connection itself.
+func TestHostileProtocol(t *testing.T) {
+	hung := make(chan struct{})
+	defer close(hung)
+	c := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-hung
+	})
+	_, err := c.Status(t.Context(), "abc")
+	if wantError(t, err).Status != http.StatusSwitchingProtocols {
+		t.Errorf("got %v", err)
+	}
+}

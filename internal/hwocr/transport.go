@@ -144,6 +144,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.heed(resp, sent)
+	if resp.StatusCode == http.StatusSwitchingProtocols && resp.Body != nil {
+		resp.Body.Close() // it is the connection, whose silence no context ends
+		resp.Body = nil
+	}
 	if resp.Body == nil {
 		resp.Body = http.NoBody
 	}
