@@ -318,7 +318,7 @@ func (y *yard) jobs() []queue.Job {
 
 func (y *yard) wantPlain(s string) {
 	y.Helper()
-	if len(s) > 4000 || strings.Contains(s, hostileToken) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if len(s) > 9000 || strings.Contains(s, hostileToken) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		y.Errorf("%.300q is not one plain, short line without the token", s)
 	}
 }
