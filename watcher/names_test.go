@@ -1,9 +1,11 @@
 package watcher
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTaken(t *testing.T) {
@@ -71,6 +73,32 @@ func FuzzTaken(f *testing.F) {
 		}
 		if m.enters(path) && !entered(filepath.Base(path)) {
 			t.Errorf("enters(%q), and is not entered", path)
+		}
+	})
+}
+
+// A glob that is accepted can be matched with any path, and with what it names.
+func FuzzGlobs(f *testing.F) {
+	for _, glob := range []string{"**", "*.pdf", "a/**/b?.pdf", "[a-z]*", "{a,b}/**", "\\", "[", "{{{{"} {
+		f.Add(glob, "a/b/letter.pdf")
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, glob, name string) {
+		w, err := New(Config{
+			Folders: []Folder{{Path: dir, Include: []string{glob}, Exclude: []string{glob}}},
+			Known:   func(string, int64, time.Time) (bool, error) { return false, nil },
+			Found:   func(context.Context, []File) error { return nil },
+			Ignored: func(context.Context, []File) error { return nil },
+			Looked:  func(string, bool, error) {},
+		})
+		if err != nil {
+			return
+		}
+		path := filepath.Join(dir, name)
+		if m := w.filters[0]; m.takes(path) {
+			t.Errorf("%q is included and excluded by %q, and taken", path, glob)
+		} else {
+			m.enters(path)
 		}
 	})
 }

@@ -424,6 +424,32 @@ func TestRootReplaced(t *testing.T) {
 	})
 }
 
+// A link in the place of the root must not have us take what lies elsewhere.
+func TestRootLinkedElsewhere(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, dir string) {
+		root, away := filepath.Join(dir, "hot"), filepath.Join(dir, "away")
+		write(t, pdf, root, "letter.pdf")
+		write(t, pdf, dir, "elsewhere", "secret.pdf")
+		start(t, mustNew(t, d.config(Folder{Path: root, Recursive: true})))
+		pass(6 * time.Second)
+		must(t, os.Rename(root, away))
+		if err := os.Symlink(filepath.Join(dir, "elsewhere"), root); err != nil {
+			t.Skip(err)
+		}
+		pass(2 * time.Minute)
+		d.want(root, "letter.pdf")
+		if got := d.lastLook(root); got.err == nil || !strings.Contains(got.err.Error(), "is not what it was") {
+			t.Errorf("Looked(%v)", got)
+		}
+		must(t, os.Remove(root))
+		must(t, os.Rename(away, root))
+		pass(2 * time.Minute)
+		if got := d.lastLook(root); got.err != nil {
+			t.Errorf("back again: Looked(%v)", got)
+		}
+	})
+}
+
 func TestUnreadable(t *testing.T) {
 	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
 		t.Skip("here everything is readable")
