@@ -140,7 +140,7 @@ func (f *File) finish(target string) (string, error) {
 		return "", fs.ErrClosed
 	}
 	if f.err == nil && !f.closed {
-		f.err = supported(f.file.Sync())
+		f.err = supported(fsync(f.file))
 	}
 	if err := f.close(); f.err == nil {
 		f.err = err
@@ -244,6 +244,10 @@ func takeName(root *os.Root, name, target string) error {
 	}
 	return err
 }
+
+// fsync brings a file, or the names in a folder, to the disk. Only a test replaces it,
+// to see that it is done, and when.
+var fsync = (*os.File).Sync
 
 // SyncDir makes the names in the folder last through a crash of the machine,
 // if the system and the file system know how to do that.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -380,5 +381,56 @@ func TestPatiently(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The content is on the disk before it has its name, and the name before
+// anybody is told.
+func TestSyncs(t *testing.T) {
+	real := fsync
+	t.Cleanup(func() { fsync = real })
+	for _, replace := range []bool{false, true} {
+		root := folder(t)
+		var synced []string
+		fsync = func(f *os.File) error {
+			info, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			what := "content"
+			if info.IsDir() {
+				what = "folder"
+			}
+			if _, err := root.Lstat("in/letter.txt"); err == nil {
+				what += " under its name"
+			}
+			synced = append(synced, what)
+			return real(f)
+		}
+		f := begin(t, root, "text")
+		publish := f.Publish
+		if replace {
+			publish = f.Replace
+		}
+		if err := publish("letter.txt"); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"content", "folder under its name"}
+		if runtime.GOOS == "windows" { // it has no such thing for folders
+			want = want[:1]
+		}
+		if !slices.Equal(synced, want) {
+			t.Errorf("replace %t: synced %q, want %q", replace, synced, want)
+		}
+
+		broken := errors.New("the disk does not answer")
+		fsync = func(*os.File) error { return broken }
+		f = begin(t, root, "text")
+		if err := f.Publish("other.txt"); !errors.Is(err, broken) {
+			t.Errorf("a sync that fails: %v", err)
+		}
+		if _, err := root.Lstat("in/other.txt"); err == nil {
+			t.Error("what may not be on the disk was published")
+		}
 	}
 }

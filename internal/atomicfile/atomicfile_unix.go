@@ -31,7 +31,7 @@ func syncDir(root *os.Root, dir string) error {
 		return err
 	}
 	defer d.Close()
-	return supported(d.Sync())
+	return supported(fsync(d))
 }
 
 // Permit gives a file or folder of ours the mode, and the owner and group of
