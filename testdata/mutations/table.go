@@ -1,0 +1,185 @@
+package main
+
+// mutations is the table of what is tried.
+var mutations = []mutation{
+	// Nothing is paid twice.
+	{
+		name: "an upload that was never answered is not looked for", guard: "paid twice",
+		file: "uploader/lookup.go", old: "s, err := u.look(ctx, t.Job)\n\tif err != nil {\n\t\treturn u.classify(ctx, opList, t.Job, err)\n\t}\n\tif len",
+		new: "s, err := sight{later: true}, error(nil)\n\tif err != nil {\n\t\treturn u.classify(ctx, opList, t.Job, err)\n\t}\n\tif len",
+		pkg: "uploader", tests: "^TestArrived$",
+	},
+	{
+		name: "uploading becomes queued at the start", guard: "paid twice after a crash",
+		file: "queue/moves.go", old: "j.State, j.Due, j.Looks, j.Doubted = Doubtful, now, 0, now", new: "j.State, j.Due, j.Looks, j.Doubted = Queued, now, 0, now",
+		pkg: "queue", tests: "^Test(Moves|Doubt|Cancel|Generations)$",
+	},
+	{
+		name: "an upload is not recorded before its first byte", guard: "paid twice after a crash",
+		file: "uploader/upload.go", old: "\t\tBegin: func() error {\n", new: "\t\tBegin: func() error {\n\t\t\tif j.Size > 0 {\n\t\t\t\treturn nil\n\t\t\t}\n",
+		pkg: "uploader", tests: "^Test(Crash|Trouble)$",
+	},
+	{
+		name: "a 201 without an id counts as not sent", guard: "paid twice",
+		file: "uploader/classify.go", old: "if e.Status < 300 || e.Status >= 500 && e.Sent {", new: "if e.Status >= 500 && e.Sent {",
+		pkg: "uploader", tests: "^TestAnswers$",
+	},
+	{
+		name: "the closing boundary follows a file that changed", guard: "pays for what is not the scan",
+		file: "internal/hwocr/upload.go", old: "case n > 0, err == io.EOF && [sha256.Size]byte(b.hash.Sum(nil)) != b.want:", new: "case n > 0:",
+		pkg: "internal/hwocr", tests: "^TestUploadWithheld$",
+	},
+	{
+		name: "the content is no part of the identity", guard: "the same content is sent once",
+		file: "queue/job.go", old: "\th := sha256.New()\n\th.Write(content[:])\n", new: "\th := sha256.New()\n",
+		pkg: "queue", tests: "^Test(Identity|Twins)$",
+	},
+	{
+		name: "the list is not paged", guard: "an upload is found wherever it is in the list",
+		file: "internal/hwocr/list.go", old: "case list.rows == 0, list.last > 0 && n >= list.last:", new: "case list.rows >= 0, list.last > 0 && n >= list.last:",
+		pkg: "internal/hwocr", tests: "^TestDocuments$",
+	},
+	{
+		name: "rows that vanish while the list is read are not noticed", guard: "paid twice",
+		file: "internal/hwocr/list.go", old: "list.total.value < total.value {", new: "false {",
+		pkg: "internal/hwocr", tests: "^TestDocuments$",
+	},
+
+	// Nothing is lost.
+	{
+		name: "the remote copy is deleted before all results are here", guard: "nothing is lost",
+		file: "uploader/collect.go", old: "\t\tif err == nil {\n\t\t\tmade++\n\t\t\tcontinue\n\t\t}\n\t\to :=", new: "\t\tif err == nil {\n\t\t\treturn queue.Collected{}\n\t\t}\n\t\to :=",
+		pkg: "uploader", tests: "^TestTrouble$",
+	},
+	{
+		name: "a result gets its name before it is synced", guard: "a power cut leaves no empty result",
+		file: "internal/atomicfile/atomicfile.go", old: "f.err = supported(fsync(f.file))", new: "f.err = nil",
+		pkg: "internal/atomicfile", tests: "^TestSyncs$",
+	},
+	{
+		name: "the folder is not synced", guard: "a power cut takes no name away",
+		file: "internal/atomicfile/atomicfile_unix.go", old: "return supported(fsync(d))", new: "return nil",
+		pkg: "internal/atomicfile", tests: "^TestSyncs$",
+	},
+	{
+		name: "a result that was edited is overwritten", guard: "nothing of others is lost",
+		file: "internal/result/result.go", old: "case slices.Contains(replaces, digest), size == 0 && s.beganAs(name):", new: "case slices.Contains(replaces, digest), size >= 0:",
+		pkg: "internal/result", tests: "^TestPublish$",
+	},
+	{
+		name: "a stranger's file is replaced", guard: "nothing of others is lost",
+		file: "internal/result/result.go", old: "\tcase len(replaces) == 0:\n\t\treturn strange, nil\n", new: "\tcase len(replaces) == 0:\n\t\treturn ours, nil\n",
+		pkg: "internal/result", tests: "^TestPublish$",
+	},
+	{
+		name: "an empty ZIP or a status is a result", guard: "what is written is the result",
+		file: "internal/hwocr/download.go", old: "\ts, err := check(ctx, into, n, format)\n", new: "\tvar s summary\n\terr = nil\n",
+		pkg: "internal/hwocr", tests: "^TestDownload$",
+	},
+
+	// Nothing is left behind, and nothing of others is removed.
+	{
+		name: "what bears another installation's mark is taken for ours", guard: "nothing of others is deleted",
+		file: "uploader/lookup.go", old: "\tmark := strings.ToLower(j.Mark)\n", new: "\tmark := strings.ToLower(j.Mark)[7:]\n",
+		pkg: "uploader", tests: "^TestOthersDocuments$",
+	},
+	{
+		name: "a delete that is answered with 404 is a failure", guard: "done is reached after a crash",
+		file: "uploader/classify.go", old: "\tcase opDelete:\n\t\tif gone(e) {\n", new: "\tcase opDelete:\n\t\tif e.Status == 599 {\n",
+		pkg: "uploader", tests: "^TestAnswers$",
+	},
+	{
+		name: "the twin of an upload is kept", guard: "nothing is left behind",
+		file: "uploader/lookup.go", old: "\t\t\to.Twins = append(o.Twins, d.ID)\n", new: "\t\t\t_ = d.ID\n",
+		pkg: "uploader", tests: "^TestTwinFound$",
+	},
+
+	// Holds and waiting.
+	{
+		name: "a 403 on an upload is tried again", guard: "no attempts are burnt for want of credits",
+		file: "uploader/classify.go", old: "case http.StatusPaymentRequired, http.StatusForbidden:", new: "case http.StatusPaymentRequired:",
+		pkg: "uploader", tests: "^Test(Answers|NoCredits)$",
+	},
+	{
+		name: "Retry-After is ignored", guard: "the service is left alone when it asks for it",
+		file: "internal/hwocr/error.go", old: `		RetryAfter: ParseRetryAfter(resp.Header.Get("Retry-After"), serverTime(resp.Header)),`, new: `		RetryAfter: 0 * ParseRetryAfter(resp.Header.Get("Retry-After"), serverTime(resp.Header)),`,
+		pkg: "uploader", tests: "^TestRetryAfter$",
+	},
+	{
+		name: "attempts are counted while held", guard: "a hold costs no job its attempts",
+		file: "queue/moves.go", old: "\tcase Held:\n", new: "\tcase Held:\n\t\tj.Attempts++\n",
+		pkg: "queue", tests: "^Test(Moves|Attempts)$",
+	},
+
+	// What is hostile.
+	{
+		name: "redirects are followed", guard: "the token stays home",
+		file: "internal/hwocr/client.go", old: "resp, err := c.transport.RoundTrip(req)", new: "resp, err := (&http.Client{Transport: c.transport}).Do(req)",
+		pkg: "internal/hwocr", tests: "^Test(RedirectsAreNotFollowed|HostileWire)$",
+	},
+	{
+		name: "the token is in a log line", guard: "the token stays home",
+		file: "internal/hwocr/transport.go", old: "\t\tx.transport.log.Debug(\"request\",\n", new: "\t\ttoken, _ := x.transport.token()\n\t\tx.transport.log.Debug(\"request\", \"token\", token,\n",
+		pkg: "internal/hwocr", tests: "^TestLog$",
+	},
+	{
+		name: "an echo of the token is repeated", guard: "the token stays home",
+		file: "internal/hwocr/error.go", old: `return strings.ReplaceAll(s, token, "[token]")`, new: "return s",
+		pkg: "internal/hwocr", tests: "^Test(ErrorMessage|HostileWords)$",
+	},
+	{
+		name: "scans are opened past os.Root", guard: "links lead nowhere",
+		file: "internal/result/result.go", old: "\treturn openRegular(f.root, rel)\n", new: "\t_ = rel\n\treturn os.Open(path)\n",
+		pkg: "internal/result", tests: "^Test(Links|Root)$",
+	},
+	{
+		name: "a link in the place of a temporary file is followed", guard: "links lead nowhere",
+		file: "internal/atomicfile/atomicfile.go", old: "\tname := filepath.Join(dir, temp)\n\terr := patiently(Busy, func() error { return root.Remove(name) })\n", new: "\tname := filepath.Join(dir, temp)\n\tvar err error\n",
+		pkg: "internal/atomicfile", tests: "^TestLeftover$",
+	},
+	{
+		name: "a hot folder that became a link is written to", guard: "links lead nowhere",
+		file: "internal/daemon/files.go", old: "was != link {", new: "false && was != link {",
+		pkg: "internal/daemon", tests: "^TestHostileFiles$",
+	},
+	{
+		name: "a scan that became a link is taken", guard: "links lead nowhere",
+		file: "watcher/read.go", old: "if !there.Mode().IsRegular() || !os.SameFile(opened, there) || !same(opened, size, mod) {", new: "if !same(opened, size, mod) {",
+		pkg: "watcher", tests: "^TestLinkedWhileRead$",
+	},
+	{
+		name: "ids become part of an address as they are", guard: "no other document, and no other address, is meant",
+		file: "internal/hwocr/client.go", old: `"/documents/"+url.PathEscape(id)+suffix`, new: `"/documents/"+id+suffix+strings.Repeat("x", len(url.PathEscape("")))`,
+		pkg: "internal/hwocr", tests: "^TestHostileIDs$",
+	},
+	{
+		name: "a ZIP is read without a budget", guard: "memory and time",
+		file: "internal/hwocr/download.go", old: "if b.left -= int64(len(p)); b.left < 0 {", new: "if b.left -= int64(len(p)); b.left == 0 {",
+		pkg: "internal/hwocr", tests: "^TestHostileZip$",
+	},
+	{
+		name: "a text in JSON may have any length", guard: "memory",
+		file: "internal/hwocr/download.go", old: "json.NewDecoder(&tokens{r: r})", new: "json.NewDecoder(r)",
+		pkg: "internal/hwocr", tests: "^TestHostileJSON$",
+	},
+	{
+		name: "a page may have any number of rows", guard: "memory",
+		file: "internal/hwocr/document.go", old: "r.count > maxRows {", new: "r.count < 0 {",
+		pkg: "internal/hwocr", tests: "^TestHostileList$",
+	},
+	{
+		name: "a mark is believed of any number of documents", guard: "memory, and whose documents are deleted",
+		file: "uploader/lookup.go", old: "if len(s.marked) > maxMarked {", new: "if len(s.marked) < 0 {",
+		pkg: "uploader", tests: "^TestHostileMarks$",
+	},
+	{
+		name: "an answer that changes the protocol is read", guard: "no worker hangs for ever",
+		file: "internal/hwocr/transport.go", old: "if resp.StatusCode == http.StatusSwitchingProtocols && resp.Body != nil {", new: "if resp.StatusCode == 1 && resp.Body != nil {",
+		pkg: "internal/hwocr", tests: "^TestHostileProtocol$",
+	},
+	{
+		name: "names are printed as they are", guard: "nothing raw reaches a terminal",
+		file: "internal/cli/cli.go", old: "\t\tif r == '\\t' || harmless(r) {", new: "\t\tif r >= 0 || harmless(r) {",
+		pkg: "internal/cli", tests: "^TestNothingRawIsPrinted$",
+	},
+}
