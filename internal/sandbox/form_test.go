@@ -27,6 +27,7 @@ func FuzzReadForm(f *testing.F) {
 			return r
 		}
 		got, err := readForm(request())
+		//lint:ignore SA5001 there is a form to close whatever the error
 		defer got.Close()
 		if err != nil {
 			if !errors.Is(err, errMalformed) {

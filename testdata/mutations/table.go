@@ -17,7 +17,7 @@ var mutations = []mutation{
 	{
 		name: "an upload is not recorded before its first byte", guard: "paid twice after a crash",
 		file: "uploader/upload.go", old: "\t\tBegin: func() error {\n", new: "\t\tBegin: func() error {\n\t\t\tif j.Size > 0 {\n\t\t\t\treturn nil\n\t\t\t}\n",
-		pkg: "uploader", tests: "^Test(Crash|Trouble)$",
+		pkg: "uploader", tests: "^TestRecordedBeforeTheFirstByte$",
 	},
 	{
 		name: "a 201 without an id counts as not sent", guard: "paid twice",
