@@ -173,6 +173,7 @@ func hangsUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 type yard struct {
 	*testing.T
 	dir, hot string
+	temp     string // the name of the scan's temporary file, once it is queued
 	log      bytes.Buffer
 }
 
@@ -193,8 +194,10 @@ folders:
 	return y
 }
 
-// scanOf is a GIF of one pixel that says something of its own.
-func scanOf(text string) string { return "GIF89a\x01\x00\x01\x00\x00\x00\x00" + text }
+// scanOf is a GIF without a picture that says something of its own.
+func scanOf(text string) string {
+	return "GIF89a\x01\x00\x01\x00\x00\x00\x00!\xfe" + string(rune(len(text))) + text + "\x00;"
+}
 
 func (y *yard) at(name string) string { return filepath.Join(y.dir, filepath.FromSlash(name)) }
 
@@ -283,7 +286,7 @@ func (y *yard) jobs() []queue.Job {
 	if err != nil {
 		y.Fatal(err)
 	}
-	q, err := OpenQueue(c, 0)
+	q, err := OpenQueue(c, Opening{})
 	if err != nil {
 		y.Fatal(err)
 	}

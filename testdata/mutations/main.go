@@ -74,10 +74,13 @@ func run(ctx context.Context, check bool, only string) error {
 		tried++
 		began := time.Now()
 		by, err := m.try(ctx, dir)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
-		if by == "" {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			wrong = append(wrong, fmt.Errorf("%s: %w", m.name, err))
+			by = "ERROR: not tried"
+		case by == "":
 			by = "NOTHING: it survives"
 			survived++
 		}
@@ -92,9 +95,9 @@ func run(ctx context.Context, check bool, only string) error {
 	case tried == 0:
 		return fmt.Errorf("no mutation is called %q", only)
 	case survived > 0:
-		return fmt.Errorf("%d of %d mutations survive", survived, tried)
+		wrong = append(wrong, fmt.Errorf("%d of %d mutations survive", survived, tried))
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 // copyTree copies the files that git knows, as they are now.

@@ -144,8 +144,13 @@ var mutations = []mutation{
 	},
 	{
 		name: "a scan that became a link is taken", guard: "links lead nowhere",
-		file: "watcher/read.go", old: "if !there.Mode().IsRegular() || !os.SameFile(opened, there) || !same(opened, size, mod) {", new: "if !same(opened, size, mod) {",
+		file: "watcher/read.go", old: "if !there.Mode().IsRegular() || !os.SameFile(opened, there) || !same(opened, size, mod) {", new: "if there == nil || !same(opened, size, mod) {",
 		pkg: "watcher", tests: "^TestLinkedWhileRead$",
+	},
+	{
+		name: "scans are taken from where a hot folder leads now", guard: "links lead nowhere",
+		file: "watcher/folder.go", old: "if link != *f.link {", new: "if link == \"\\x00\" {",
+		pkg: "watcher", tests: "^TestRootLinkedElsewhere$",
 	},
 	{
 		name: "ids become part of an address as they are", guard: "no other document, and no other address, is meant",
