@@ -1,7 +1,9 @@
 package hwocr
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -139,8 +141,12 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 	switch resp.StatusCode {
 	case http.StatusNoContent:
 		return nil
-	case http.StatusOK, http.StatusAccepted:
-		if _, err := readAnswer(resp); err != nil {
+	case http.StatusOK, http.StatusAccepted: // not documented: it must at least be whole
+		body, err := readAnswer(resp)
+		if err == nil && len(bytes.TrimSpace(body)) > 0 && !json.Valid(body) {
+			err = errors.New("the answer is not JSON")
+		}
+		if err != nil {
 			return wrong(op, resp, err)
 		}
 		return nil

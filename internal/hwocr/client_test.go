@@ -292,6 +292,7 @@ func TestDelete(t *testing.T) {
 		{200, jsonType, `{}`, true},
 		{202, "", "", true},
 		{200, "text/html", htmlPage, false},
+		{200, jsonType, `{"id": [[[`, false},
 		{301, "", "", false},
 		{404, jsonType, `{"message":"x"}`, false},
 	}
