@@ -219,17 +219,21 @@ func (j *Journal) last(name string) (l Line, end int64, err error) {
 	if end, err = f.Seek(0, io.SeekEnd); err != nil {
 		return Line{}, 0, err
 	}
-	for end > 0 {
+	return lastLine(f, end)
+}
+
+// lastLine is last in a file of that size.
+func lastLine(f io.ReaderAt, size int64) (l Line, end int64, err error) {
+	for end = size; end > 0; {
 		begin, err := lineBegin(f, end)
 		if err != nil {
 			return Line{}, 0, err
 		}
 		text := make([]byte, end-begin)
-		if _, err := f.ReadAt(text, begin); err != nil {
+		if _, err := f.ReadAt(text, begin); err != nil && err != io.EOF {
 			return Line{}, 0, err
 		}
 		if l, err := parse(bytes.TrimSuffix(text, []byte{'\n'})); err == nil {
-			l.File = name
 			return l, end, nil
 		}
 		end = begin
@@ -243,7 +247,7 @@ func lineBegin(f io.ReaderAt, end int64) (int64, error) {
 	for at := end - 1; at > 0; { // the byte before end may be the line's own end
 		from := max(0, at-int64(len(block)))
 		b := block[:at-from]
-		if _, err := f.ReadAt(b, from); err != nil {
+		if _, err := f.ReadAt(b, from); err != nil && err != io.EOF {
 			return 0, err
 		}
 		if i := bytes.LastIndexByte(b, '\n'); i >= 0 {

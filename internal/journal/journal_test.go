@@ -283,7 +283,10 @@ func TestVerify(t *testing.T) {
 	}{
 		{"untouched", func(l []string) []string { return l }, "", ""},
 		{"altered", func(l []string) []string { l[4] = strings.Replace(l[4], "letter 5", "letter 6", 1); return l }, "2:the line was altered", ""},
-		{"its hash altered", func(l []string) []string { l[4] = strings.Replace(l[4], `"prev":"`+l[4][9:11], `"prev":"00`, 1); return l }, "1:the line was altered", ""},
+		{"its hash altered", func(l []string) []string {
+			l[4] = strings.Replace(l[4], `"prev":"`+l[4][9:11], `"prev":"00`, 1)
+			return l
+		}, "1:the line was altered", ""},
 		{"not JSON", func(l []string) []string { l[4] = "dear diary"; return l }, "2:this is not a line", ""},
 		{"empty", func(l []string) []string { l[4] = ""; return l }, "2:this is not a line", ""},
 		{"one removed", func(l []string) []string { return slices.Delete(l, 4, 5) }, "2:line number 5 is missing", ""},
@@ -294,7 +297,9 @@ func TestVerify(t *testing.T) {
 		{"inserted", func(l []string) []string {
 			return slices.Insert(l, 5, l[4][:prefixLen]+`"seq":5,"scan":"another"}`)
 		}, "3:line number 5 comes after 5", ""},
-		{"begins before the beginning", func(l []string) []string { return append([]string{`{"prev":"` + strings.Repeat("ab", 32) + `","seq":1}`}, l[1:]...) }, "1:the line was altered", ""},
+		{"begins before the beginning", func(l []string) []string {
+			return append([]string{`{"prev":"` + strings.Repeat("ab", 32) + `","seq":1}`}, l[1:]...)
+		}, "1:the line was altered", ""},
 		{"last altered", func(l []string) []string { l[8] = strings.Replace(l[8], "letter", "better", 1); return l }, "", "3:the line was altered"},
 		{"last removed", func(l []string) []string { return l[:8] }, "", "3:line number 9 is missing at the end"},
 		{"all removed", func(l []string) []string { return nil }, "", "1:line numbers 1 to 9 are missing at the end"},
@@ -410,7 +415,7 @@ func TestNoFolder(t *testing.T) {
 }
 
 // Whatever the file holds, it can be verified, put right and added to.
-func FuzzJournal(f *testing.F) {
+func FuzzVerify(f *testing.F) {
 	dir := f.TempDir()
 	j := open(f, dir, 0)
 	add(f, j, 1, 2, 3)
@@ -423,25 +428,32 @@ func FuzzJournal(f *testing.F) {
 	f.Add(text[:len(text)-20])
 	f.Add([]byte("{}\n\n{\"seq\":1}\n"))
 	f.Add([]byte(`{"prev":"` + strings.Repeat("0", 64) + `","seq":18446744073709551615}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, current), text, 0o600); err != nil {
+	check := func(t *testing.T, text []byte) Report {
+		v := verification{known: Head{5, Hash{1}}}
+		if err := v.file(current, readLines(bytes.NewReader(text), current)); err != nil {
 			t.Fatal(err)
 		}
-		verify(t, dir, Head{5, Hash{1}})
-		j := open(t, dir, 0)
-		defer j.Close()
-		before := verify(t, dir, j.Head())
-		if before.Torn || before.Head != j.Head() {
-			t.Fatalf("after it was put right: %+v, head %v", before, j.Head())
+		v.end()
+		return v.Report
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		check(t, text)
+		l, end, err := lastLine(bytes.NewReader(text), int64(len(text)))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if before.Head.Seq > 1<<60 {
-			return
+		if text = slices.Clone(text[:end]); end > 0 && text[end-1] != '\n' {
+			text = append(text, '\n')
 		}
-		head := add(t, j, int(before.Head.Seq)+1)
-		after := verify(t, dir, head)
-		if after.Broken != before.Broken || after.Lines != before.Lines+1 || after.Head != head {
-			t.Fatalf("a line more made %+v of %+v", after, before)
+		before := check(t, text)
+		if before.Torn || before.Head.Seq != l.Seq || l.Seq > 0 && before.Head.Hash != l.Hash() {
+			t.Fatalf("after it was put right: %+v, and it ends with line %d", before, l.Seq)
+		}
+		if l.Seq > 0 && l.Seq < 1<<60 {
+			next := fmt.Appendf(text, `{"prev":"%v","seq":%d}`+"\n", l.Hash(), l.Seq+1)
+			if after := check(t, next); after.Lines != before.Lines+1 || l.Seq > 5 && after.Broken != before.Broken {
+				t.Fatalf("a line more made %+v of %+v", after, before)
+			}
 		}
 	})
 }

@@ -49,73 +49,90 @@ func (r *Report) broken(file string, line int, format string, args ...any) {
 // zero Head holds nothing against it. The journal may be added to meanwhile.
 // The error says that it could not be read.
 func Verify(dir string, known Head) (Report, error) {
-	r := Report{Breaks: []Break{}}
+	v := verification{Report: Report{Breaks: []Break{}}, known: known, found: known == Head{}}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return r, err
+		return v.Report, err
 	}
 	defer root.Close()
-	var (
-		before     Line // the last that could be read
-		hash       Hash // of it, as it is
-		unreadable int  // lines since
-		found      = known == Head{}
-	)
-	err = walk(root, func(file string, lines iter.Seq2[Line, error]) error {
-		r.Files++
-		if r.Torn { // and not the last of all
-			r.broken(before.File, before.Number, "the line after it is torn")
-			r.Torn = false
-		}
-		for l, err := range lines {
-			fault, bad := errors.AsType[*LineError](err)
-			switch {
-			case bad && fault.Torn:
-				r.Torn = true
-				continue
-			case bad:
-				r.Lines++
-				r.broken(fault.File, fault.Line, "this is not a line of the journal: %v", fault.Err)
-				unreadable++
-				continue
-			case err != nil:
-				return err
-			}
-			r.Lines++
-			next := before.Seq + uint64(unreadable) + 1
-			switch {
-			case l.Seq <= before.Seq:
-				r.broken(l.File, l.Number, "line number %d comes after %d: it was inserted, moved or repeated", l.Seq, before.Seq)
-			case l.Seq > next:
-				r.broken(l.File, l.Number, "%s missing before it", span(next, l.Seq-1))
-			case unreadable > 0:
-			case before.Seq == 0 && l.Prev != Hash{}:
-				r.broken(l.File, l.Number, "the line was altered: it is the first, and says that another was before it")
-			case l.Prev != hash:
-				r.broken(before.File, before.Number, "the line was altered, or the next one: that one has another hash of it")
-			}
-			before, hash, unreadable = l, l.Hash(), 0
-			if l.Seq == known.Seq {
-				if found = hash == known.Hash; !found {
-					r.broken(l.File, l.Number, "the line was altered: the queue remembers another hash of it")
-					found = true
-				}
-			}
-		}
-		return nil
-	})
-	r.Head = Head{before.Seq, hash}
-	if before.Seq == 0 {
-		r.Head = Head{}
+	if err := walk(root, v.file); err != nil {
+		return v.Report, err
 	}
-	if last := before.Seq + uint64(unreadable); err == nil && !found && last < known.Seq {
-		file := before.File
-		if file == "" {
-			file = current
-		}
-		r.broken(file, before.Number+unreadable+1, "%s missing at the end: the queue remembers more", span(last+1, known.Seq))
+	v.end()
+	return v.Report, nil
+}
+
+// A verification goes through the files of a journal, one after the other.
+type verification struct {
+	Report
+	known      Head
+	found      bool // known, or that it was altered
+	before     Line // the last that could be read
+	unreadable int  // lines since
+}
+
+// file goes through one file.
+func (v *verification) file(_ string, lines iter.Seq2[Line, error]) error {
+	v.Files++
+	if v.Torn { // and not the last of all
+		v.broken(v.before.File, v.before.Number, "the line after it is torn")
+		v.Torn = false
 	}
-	return r, err
+	for l, err := range lines {
+		fault, bad := errors.AsType[*LineError](err)
+		switch {
+		case bad && fault.Torn:
+			v.Torn = true
+		case bad:
+			v.Lines++
+			v.unreadable++
+			v.broken(fault.File, fault.Line, "this is not a line of the journal: %v", fault.Err)
+		case err != nil:
+			return err
+		default:
+			v.Lines++
+			v.line(l)
+		}
+	}
+	return nil
+}
+
+// line holds a line against the one before it.
+func (v *verification) line(l Line) {
+	hash := l.Hash()
+	next := v.before.Seq + uint64(v.unreadable) + 1
+	switch {
+	case l.Seq <= v.before.Seq:
+		v.broken(l.File, l.Number, "line number %d comes after %d: it was inserted, moved or repeated", l.Seq, v.before.Seq)
+	case l.Seq > next:
+		v.broken(l.File, l.Number, "%s missing before it", span(next, l.Seq-1))
+	case v.unreadable > 0: // it has been named
+	case v.before.Seq == 0 && l.Prev != Hash{}:
+		v.broken(l.File, l.Number, "the line was altered: it is the first, and says that another was before it")
+	case l.Prev != v.Head.Hash:
+		v.broken(v.before.File, v.before.Number, "the line was altered, or the next one: that one has another hash of it")
+	}
+	if l.Seq == v.known.Seq && !v.found {
+		v.found = true
+		if hash != v.known.Hash {
+			v.broken(l.File, l.Number, "the line was altered: the queue remembers another hash of it")
+		}
+	}
+	v.before, v.unreadable = l, 0
+	v.Head = Head{l.Seq, hash}
+}
+
+// end looks for what is missing at the end.
+func (v *verification) end() {
+	last := v.before.Seq + uint64(v.unreadable)
+	if v.found || last >= v.known.Seq {
+		return
+	}
+	file := v.before.File
+	if file == "" {
+		file = current
+	}
+	v.broken(file, v.before.Number+v.unreadable+1, "%s missing at the end: the queue remembers more", span(last+1, v.known.Seq))
 }
 
 func span(first, last uint64) string {
