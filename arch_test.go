@@ -20,11 +20,12 @@ var may = map[string][]string{
 	"scandrop/internal/hwocr":      {},
 	"scandrop/internal/sandbox":    {},
 	"scandrop/internal/atomicfile": {},
+	"scandrop/internal/journal":    {"internal/atomicfile"},
 	"scandrop/internal/config":     {},
 	"scandrop/internal/service":    {},
 	"scandrop/internal/result":     {"internal/atomicfile"},
 	"scandrop/internal/daemon": {"watcher", "uploader", "queue",
-		"internal/hwocr", "internal/config", "internal/result", "internal/atomicfile"},
+		"internal/hwocr", "internal/config", "internal/result", "internal/journal", "internal/atomicfile"},
 	"scandrop/internal/cli": {"queue",
 		"internal/daemon", "internal/config", "internal/hwocr", "internal/sandbox", "internal/service"},
 }

@@ -119,6 +119,12 @@ func (t *tx) newJob(s Scan) Job {
 		j.Error = s.Reject
 		return j.end(Rejected, t.now)
 	}
+	return t.place(j)
+}
+
+// place decides whether a job whose scan was never sent may be: only if nothing
+// was paid for its identity. Else it is to have another job's results.
+func (t *tx) place(j Job) Job {
 	first, found := t.firstOf(j)
 	switch {
 	case !found:
@@ -152,7 +158,7 @@ func (t *tx) firstOf(j Job) (first Job, found bool) {
 		return 1
 	}
 	for _, other := range t.sameContent(j.Content) {
-		if j.Content.IsZero() || other.Identity != j.Identity || !other.State.Final() && other.Twin != 0 {
+		if j.Content.IsZero() || other.ID == j.ID || other.Identity != j.Identity || !other.State.Final() && other.Twin != 0 {
 			continue
 		}
 		if !found || rank(other) > rank(first) {

@@ -201,6 +201,12 @@ type Job struct {
 	// Collected is when all results were on disk and synced. That a [Result]
 	// is recorded does not say so: it is recorded before it is written.
 	Collected time.Time `json:"collected,omitzero"`
+
+	// Source is the service's id of the last upload, Deleted when the last of
+	// the job's documents was deleted there: for the journal, which tells of
+	// what is gone.
+	Source  string    `json:"source,omitempty"`
+	Deleted time.Time `json:"deleted,omitzero"`
 }
 
 // UploadName is the file name that the service is told: the scan's own, the

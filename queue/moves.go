@@ -134,6 +134,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		j.State, j.Sent, j.Due, j.Looks = Uploading, now, time.Time{}, 0
 	case Uploaded:
 		j.Document, j.Uploaded, j.Pages = o.Document, now, max(j.Pages, o.Pages)
+		j.Source, j.Deleted = o.Document, time.Time{}
 		j.Trash = append(slices.Clip(j.Trash), o.Twins...)
 		if j.Cancel {
 			return j.end(Cancelled, now)
@@ -285,6 +286,9 @@ func (j Job) deleted(o Deleted, now time.Time) Job {
 	j.Trash = slices.DeleteFunc(slices.Clone(j.Trash), isGone)
 	if isGone(j.Document) {
 		j.Document = ""
+	}
+	if len(o.Documents) > 0 && len(j.documents()) == 0 {
+		j.Deleted = now
 	}
 	switch {
 	case o.Moved != "":

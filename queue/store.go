@@ -34,9 +34,10 @@ var (
 	bucketNames      = []byte("names")      // path of a result → id of the job that has it
 	bucketFolders    = []byte("folders")    // path → number, introduced
 	bucketHolds      = []byte("holds")      // key → hold
+	bucketOutbox     = []byte("outbox")     // sequence number → entry for the journal
 
 	allBuckets = [][]byte{bucketMeta, bucketJobs, bucketStory, bucketDue, bucketStates, bucketCounts, bucketPaths,
-		bucketContents, bucketDocuments, bucketIdentities, bucketNames, bucketFolders, bucketHolds}
+		bucketContents, bucketDocuments, bucketIdentities, bucketNames, bucketFolders, bucketHolds, bucketOutbox}
 )
 
 // recordVersion is the first byte of every job record.
@@ -162,6 +163,7 @@ type tx struct {
 	holds      map[string]Hold
 	folders    map[string]folder
 	configured map[string]int
+	ended      []uint64 // jobs that the journal is to tell of
 	err        error
 }
 
@@ -227,6 +229,7 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 			if err := f(t); err != nil {
 				return err
 			}
+			t.post()
 			return t.err
 		})
 	})
@@ -416,6 +419,7 @@ func (t *tx) write(old, j Job) {
 	t.fail(err)
 	t.put(bucketJobs, key64(j.ID), record)
 	t.index(old, j)
+	t.noteEnd(old, j)
 }
 
 // remove takes a job out of the file and of every index. What was paid for its

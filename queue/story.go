@@ -34,12 +34,16 @@ func (t *tx) tell(j, next Job, o Outcome) {
 			e.Note = next.Error
 		}
 	}
-	events := t.story(next.ID)
+	t.addEvent(next.ID, e)
+}
+
+func (t *tx) addEvent(job uint64, e Event) {
+	events := t.story(job)
 	if len(events) >= storyLength {
 		half := storyLength / 2
 		events = append(events[:half:half], events[half+1:]...)
 	}
-	t.putJSON(bucketStory, key64(next.ID), append(events, e))
+	t.putJSON(bucketStory, key64(job), append(events, e))
 }
 
 func (t *tx) story(id uint64) []Event {

@@ -214,6 +214,7 @@ func (t *tx) verify() (jobs int, err error) {
 			t.identity(Digest(k))
 			return t.err
 		}),
+		t.verifyOutbox(),
 		t.bucket(bucketHolds).ForEach(func(k, v []byte) error {
 			var h Hold
 			if err := json.Unmarshal(v, &h); err != nil || h.Key() != string(k) {

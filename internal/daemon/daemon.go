@@ -321,6 +321,7 @@ func (d *daemon) held(key string) bool {
 // run starts the parts and waits for them.
 func (d *daemon) run(ctx context.Context) error {
 	d.Log.Info("scandrop started", "version", d.Version, "folders", len(d.Config.Folders), "state_folder", d.Config.State)
+	endJournal := d.keepJournal(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -340,6 +341,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return nil
 	})
 	err := d.wait(ctx, g)
+	endJournal() // after the others: what they ended is in it, too
 	if state, e := json.Marshal(d.pace.State()); e == nil {
 		err = errors.Join(err, d.queue.Keep(keptPace, state))
 	}

@@ -1,0 +1,211 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"iter"
+)
+
+// Replay puts into the queue what the journal tells and the queue does not
+// know, because the file was lost and an older copy of it, or an empty one,
+// took its place. entries are all that the journal holds after [Queue.Head], in
+// their order; of them only those are new whose number the queue has not given
+// yet, as each was counted in the transaction that it tells of. n is how many
+// jobs were made or brought to their end.
+//
+// Afterwards nothing is sent that was paid for, and new entries have numbers
+// above the journal's last. What still waits in the outbox and is in the journal
+// has left it; what is not has a new number. Replay may be repeated. If entries
+// yields an error Replay ends with it, and is to be repeated. It must come
+// before workers claim anything; else it fails and changes nothing.
+func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
+	const most = 500 // in a transaction
+	var (
+		chunk []Entry
+		known uint64 // the last number that was given before
+		last  uint64 // the last in the journal
+	)
+	err = q.read(func(t *tx) error {
+		known = t.Bucket(bucketOutbox).Sequence()
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	replay := func(end bool) error {
+		made := 0
+		err := q.update(func(t *tx) error {
+			if len(q.claimed) > 0 {
+				return errors.New("the journal cannot be replayed while jobs are worked on")
+			}
+			box := t.Bucket(bucketOutbox)
+			for _, e := range chunk {
+				switch last = max(last, e.Seq); {
+				case e.Seq <= known:
+					t.journaled(e)
+				case t.replay(e):
+					made++
+				}
+			}
+			if last > box.Sequence() {
+				t.fail(box.SetSequence(last))
+			}
+			t.ended = nil // the journal has them
+			if end {
+				t.renumber(last)
+				t.replaceAll()
+			}
+			return nil
+		})
+		if err == nil {
+			n += made
+			chunk = chunk[:0]
+		}
+		return err
+	}
+	for e, err := range entries {
+		if err != nil {
+			return n, err
+		}
+		if len(chunk) == most {
+			if err := replay(false); err != nil {
+				return n, err
+			}
+		}
+		chunk = append(chunk, e)
+	}
+	return n, replay(true)
+}
+
+// journaled takes an entry out of the outbox that is in the journal as it is.
+func (t *tx) journaled(e Entry) {
+	text, err := json.Marshal(e)
+	t.fail(err)
+	if bytes.Equal(t.get(bucketOutbox, key64(e.Seq)), text) {
+		t.delete(bucketOutbox, key64(e.Seq))
+	}
+}
+
+// renumber gives new numbers to the waiting entries up to last: the journal has
+// others under theirs.
+func (t *tx) renumber(last uint64) {
+	var stale []Entry
+	t.outbox(func(e Entry) bool {
+		if e.Seq > last {
+			return false
+		}
+		stale = append(stale, e)
+		return true
+	})
+	for _, e := range stale {
+		t.delete(bucketOutbox, key64(e.Seq))
+		t.enqueue(e)
+	}
+}
+
+// replay brings one job to the end that the entry tells of, and reports whether
+// that is news.
+func (t *tx) replay(e Entry) bool {
+	j := e.Job
+	j.HeldBy = "" // that hold may not stand
+	record := t.identity(j.Identity)
+	record.Paid, record.Resends = max(record.Paid, e.Paid), max(record.Resends, e.Resends)
+	if !j.Uploaded.IsZero() {
+		record.Paid = max(record.Paid, 1)
+		if j.Uploaded.After(record.Last) {
+			record.Last = j.Uploaded
+		}
+	}
+	if record != (identityRecord{}) {
+		t.putJSON(bucketIdentities, j.Identity[:], record)
+	}
+	if twin, err := t.job(j.Twin); err != nil || twin.Identity != j.Identity {
+		j.Twin = 0
+	}
+	old, found := t.sameScan(j)
+	switch {
+	case !found:
+		jobs := t.Bucket(bucketJobs)
+		if j.ID > jobs.Sequence() { // its old number, so that others still mean it
+			t.fail(jobs.SetSequence(j.ID - 1))
+		}
+		j = t.create(j)
+	case old.ID != j.ID && old.State.Final():
+		return false
+	default:
+		j.ID = old.ID
+		t.write(old, j)
+	}
+	t.addEvent(j.ID, Event{At: e.At, What: "replayed", State: j.State, Note: j.Error})
+	for _, r := range j.Results {
+		if r.Path == "" {
+			continue
+		}
+		if owner := t.owner(r.Path); owner.ID == 0 || owner.Path == j.Path && owner.ID < j.ID {
+			t.put(bucketNames, []byte(r.Path), key64(j.ID))
+		}
+	}
+	if p, known := t.path(j.Path); !known || p.job <= j.ID {
+		t.putPath(j.Path, pathRecord{job: j.ID, size: j.Size, mod: j.ModTime.UnixNano()})
+	}
+	return true
+}
+
+// sameScan finds the job that an entry of the journal tells of: under its own
+// number, or under another if the same scan was noticed anew.
+func (t *tx) sameScan(j Job) (old Job, found bool) {
+	same := func(other Job) bool {
+		return other.Path == j.Path && other.Content == j.Content && other.Identity == j.Identity
+	}
+	if old, err := t.job(j.ID); err == nil && same(old) && old.Added.Equal(j.Added) {
+		return old, true
+	}
+	if j.Content.IsZero() {
+		p, _ := t.path(j.Path)
+		old, err := t.job(p.job)
+		return old, err == nil && same(old)
+	}
+	for _, other := range t.sameContent(j.Content) {
+		if same(other) && (!found || !other.State.Final()) {
+			old, found = other, true
+		}
+	}
+	return old, found
+}
+
+// replaceAll looks again at the jobs that wait to be sent: what was paid for
+// since is not sent, and whom they wait for may be at its end.
+func (t *tx) replaceAll() {
+	for _, id := range t.inState(Queued) {
+		j, err := t.job(id)
+		if err != nil { // nobody will claim it
+			continue
+		}
+		switch {
+		case j.State != Queued: // another one here took it along
+		case j.Twin != 0 && j.Due.IsZero():
+			if first, err := t.job(j.Twin); err == nil && first.State.Final() {
+				t.freeTwins(first)
+			}
+		case j.Twin == 0 && j.Resend == 0 && j.Resent == 0 && t.identity(j.Identity).Paid > 0:
+			next := t.place(j)
+			if next.State == Queued && next.Twin == 0 {
+				continue
+			}
+			t.write(j, next)
+			t.addEvent(id, Event{At: t.now, What: "paid for", State: next.State, Note: next.Error})
+			if next.State.Final() {
+				t.freeTwins(next)
+				continue
+			}
+			for _, twin := range t.sameContent(j.Content) { // they go where it goes
+				if twin.Twin == id && twin.State == Queued {
+					moved := twin
+					moved.Twin, moved.Due = next.Twin, next.Due
+					t.write(twin, moved)
+				}
+			}
+		}
+	}
+}
