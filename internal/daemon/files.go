@@ -19,15 +19,29 @@ import (
 
 // files is the uploader's local side: it opens a hot folder for each call, so
 // that what is mounted there now is what counts.
-type files struct{}
+type files struct {
+	state string // the state folder
+}
 
 // room is what the results of a scan may need on its folder's disk, beyond
 // twice its size: a document with its pictures in it.
 const room = 4 << 20
 
+// stateRoom is what must be free on the state folder's disk before a scan is
+// sent: enough to take note of all that is under way, and of the hold.
+const stateRoom = 4 << 20
+
 // Room implements [uploader.Files].
-func (files) Room(j queue.Job) error {
-	free, err := result.Room(j.Folder)
+func (f files) Room(j queue.Job) error {
+	free, err := result.Room(f.state)
+	if err != nil {
+		return fmt.Errorf("%w: %w", uploader.ErrState, err)
+	}
+	if free < stateRoom {
+		return fmt.Errorf("%w: the disk of %s has %.1f MB left, and %.1f MB may be needed",
+			uploader.ErrState, f.state, float64(free)/1e6, float64(stateRoom)/1e6)
+	}
+	free, err = result.Room(j.Folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %s", uploader.ErrRootMissing, j.Folder)
 	}
