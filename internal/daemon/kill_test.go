@@ -413,6 +413,7 @@ var toll tally
 type tally struct {
 	mu    sync.Mutex
 	kills map[string]int // where → times
+	cuts  int            // of the power, which are kills, too
 	audit
 }
 
@@ -440,6 +441,15 @@ func (t *tally) killed(where string, err error) bool {
 	return true
 }
 
+// cut counts a power cut, if the daemon's end says that it was one.
+func (t *tally) cut(where string, err error) {
+	if t.killed("power "+where, err) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.cuts++
+	}
+}
+
 // String is the line that sums it all up.
 func (t *tally) String() string {
 	t.mu.Lock()
@@ -452,8 +462,8 @@ func (t *tally) String() string {
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d kills (%s), %d scans: lost %d, paid twice %d, left behind %d, half results %d",
-		all, strings.Join(places, ", "), t.scans, t.lost, t.paidTwice, t.leftBehind, t.half)
+	return fmt.Sprintf("%d kills, %d of them power cuts (%s), %d scans: lost %d, paid twice %d, left behind %d, half results %d",
+		all, t.cuts, strings.Join(places, ", "), t.scans, t.lost, t.paidTwice, t.leftBehind, t.half)
 }
 
 // The daemon is killed before, in the middle of and after every call that it
