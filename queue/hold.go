@@ -21,6 +21,7 @@ const (
 	Room        Cause = "room"        // folder: its disk is full or read-only, or it may not be written
 	Unreachable Cause = "unreachable" // account: nobody answers
 	Doubt       Cause = "doubt"       // account: unanswered uploads that only a person can settle
+	Disk        Cause = "disk"        // account: the disk of the state folder is full or cannot be written
 )
 
 // A Hold is trouble that is not the file's. While it stands nothing in its
@@ -66,7 +67,7 @@ func (h Hold) blocksUploads(folder string) bool {
 // whether the trouble is over. The token and the address are probed by a list,
 // a missing folder by the watcher, and doubt by nobody but a person.
 func (h Hold) probedByUpload() bool {
-	return h.Cause == Credits || h.Cause == Refused || h.Cause == Room
+	return h.Cause == Credits || h.Cause == Refused || h.Cause == Room || h.Cause == Disk
 }
 
 func probeDelay(probes int) time.Duration {

@@ -36,6 +36,11 @@ var (
 	ErrNoJob = errors.New("no such job")
 	// ErrClosed means that the queue was closed.
 	ErrClosed = errors.New("the queue is closed")
+	// ErrUncertain means that the disk failed while a change was committed, so
+	// late that nobody knows whether it lasts. Every call fails with it from then
+	// on. Who closes the queue and opens it again, best in a new process, goes on
+	// from what the file says.
+	ErrUncertain = errors.New("the disk failed at the end of a change, which may or may not be in the queue file")
 )
 
 const (
@@ -77,6 +82,8 @@ type Queue struct {
 	damaged map[uint64]bool // jobs whose record cannot be read
 	probing bool            // a worker has the probe of the account
 	changed chan struct{}   // closed, and replaced, when something changed
+
+	uncertain error // wraps ErrUncertain; nil while all is well
 }
 
 // Open opens the queue file, and makes it if there is none. Jobs that were
@@ -128,6 +135,9 @@ func Open(c Config) (*Queue, error) {
 		err = unseal(c.Path)
 	}
 	if err == nil {
+		err = steady(file, q.db.Info().PageSize)
+	}
+	if err == nil {
 		err = q.load()
 	}
 	if err != nil {
@@ -148,6 +158,22 @@ func current(file *os.File, path string) error {
 		return ErrInUse
 	}
 	return nil
+}
+
+// steady makes what the file shows now last. A process that was killed, or a disk
+// that failed, in the middle of a commit leaves a root that can be read and is
+// not on the disk yet; the pages that only the root before it needs would be
+// written over by the first change, before any sync. The roots are written anew
+// as they are: after a failed sync the system takes them for clean.
+func steady(file *os.File, page int) error {
+	roots := make([]byte, 2*page)
+	if _, err := file.ReadAt(roots, 0); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(roots, 0); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // plausible refuses, before bbolt maps it, a file that cannot be a queue. A
@@ -283,7 +309,7 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	path := q.db.Path()
-	if path != "" {
+	if path != "" && q.uncertain == nil {
 		seal(path) // without it the next one who opens the file verifies it
 	}
 	err := q.db.Close()

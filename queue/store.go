@@ -193,8 +193,11 @@ func (t *tx) putJSON(bucket, k []byte, v any) {
 // read runs f in a read-only transaction.
 func (q *Queue) read(f func(*tx) error) error {
 	q.mu.Lock()
-	t := q.begin(nil)
+	t, err := q.begin(nil), q.uncertain
 	q.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return guard(func() error {
 		return q.db.View(func(b *bolt.Tx) error {
 			t.Tx = b
@@ -205,6 +208,9 @@ func (q *Queue) read(f func(*tx) error) error {
 
 // readLocked is read for a caller who holds q.mu.
 func (q *Queue) readLocked(f func(*tx) error) error {
+	if q.uncertain != nil {
+		return q.uncertain
+	}
 	return guard(func() error {
 		return q.db.View(func(b *bolt.Tx) error {
 			return f(q.begin(b))
@@ -213,7 +219,8 @@ func (q *Queue) readLocked(f func(*tx) error) error {
 }
 
 // update runs f in a transaction and wakes whoever waits for work. If it fails
-// nothing has changed.
+// nothing has changed, unless the error wraps [ErrUncertain]: then nobody knows,
+// and the queue serves no more.
 func (q *Queue) update(f func(*tx) error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -221,10 +228,16 @@ func (q *Queue) update(f func(*tx) error) error {
 }
 
 func (q *Queue) updateLocked(f func(*tx) error) error {
-	var t *tx
+	if q.uncertain != nil {
+		return q.uncertain
+	}
+	var (
+		t  *tx
+		id int // of the transaction
+	)
 	err := guard(func() error {
 		return q.db.Update(func(b *bolt.Tx) error {
-			t = q.begin(b)
+			t, id = q.begin(b), b.ID()
 			t.holds, t.folders = maps.Clone(q.holds), maps.Clone(q.folders)
 			if err := f(t); err != nil {
 				return err
@@ -234,11 +247,32 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 		})
 	})
 	if err != nil {
-		return err
+		return q.failed(err, id)
 	}
 	q.holds, q.folders = t.holds, t.folders
 	q.wake()
 	return nil
+}
+
+// failed is err of the transaction with that id, and [ErrUncertain] where the
+// disk failed so late that the file shows the transaction all the same: its pages
+// were synced, its root was written and may not last. To go on would be to build
+// on it, and to use pages again that the root before it needs should it be gone
+// after a power cut. If the root was not written the file is what it was.
+func (q *Queue) failed(err error, id int) error {
+	shown := 0
+	viewed := guard(func() error {
+		return q.db.View(func(b *bolt.Tx) error {
+			shown = b.ID()
+			return nil
+		})
+	})
+	if id == 0 || viewed != nil || shown != id {
+		return err
+	}
+	q.uncertain = fmt.Errorf("%w: %w", ErrUncertain, err)
+	q.wake() // who waits for work learns that there is none
+	return q.uncertain
 }
 
 // begin hands the transaction what memory holds; those maps are never changed
@@ -328,7 +362,9 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		if j.State == Processing { // not copied from a twin
 			t.answered()
 		}
-		t.release(func(h Hold) bool { return h.Cause == Room && h.Folder == j.Folder })
+		t.release(func(h Hold) bool {
+			return h.Cause == Room && h.Folder == j.Folder || h.Cause == Disk && j.HeldBy == Disk
+		})
 	case NotFound:
 		t.answered()
 		if o.Nameless {

@@ -286,7 +286,8 @@ func (b *bench) read(name string) string {
 // A disk is Files over the plain file system, with the rules that matter here:
 // results are absent or whole, and nothing but our own is replaced.
 type disk struct {
-	full atomic.Bool
+	full  atomic.Bool
+	state atomic.Bool // the queue's own disk is
 }
 
 func (*disk) root(j queue.Job) error {
@@ -297,6 +298,13 @@ func (*disk) root(j queue.Job) error {
 }
 
 func (d *disk) Room(j queue.Job) error {
+	if d.state.Load() {
+		return fmt.Errorf("%w: 0 bytes are free", ErrState)
+	}
+	return d.space(j)
+}
+
+func (d *disk) space(j queue.Job) error {
 	if d.full.Load() {
 		return fmt.Errorf("%w: 0 bytes are free", ErrNoRoom)
 	}
@@ -319,7 +327,7 @@ func (d *disk) Open(j queue.Job) (io.ReadCloser, int64, error) {
 }
 
 func (d *disk) Write(_ context.Context, j queue.Job, format string, fill func(hwocr.File) error, reserve Reserve) error {
-	if err := d.Room(j); err != nil {
+	if err := d.space(j); err != nil {
 		return err
 	}
 	temp, err := os.CreateTemp(filepath.Dir(j.Path), ".scandrop-*.tmp")

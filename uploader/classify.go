@@ -77,6 +77,8 @@ func unanswered(ctx context.Context, op string, j queue.Job, e *hwocr.Error) que
 		return queue.Unanswered{Err: e}
 	case ctx.Err() != nil, errors.Is(e, queue.ErrHeld):
 		return queue.Interrupted{}
+	case errors.Is(e, ErrState):
+		return stateHeld(e.Err)
 	case errors.Is(e, ErrToken):
 		return held(queue.Token, "", "there is no usable token", e.Err)
 	}
@@ -132,10 +134,17 @@ func (u *Uploader) retry(ctx context.Context, err error) queue.Outcome {
 // local says what an error of our own disk means.
 func (u *Uploader) local(ctx context.Context, j queue.Job, err error) queue.Outcome {
 	switch {
+	case errors.Is(err, ErrState): // before what the error says of a disk: that is another one
+		return stateHeld(err)
 	case errors.Is(err, ErrRootMissing):
 		return held(queue.Missing, j.Folder, "the folder is missing: mount it, or make it again", err)
 	case errors.Is(err, ErrNoRoom):
 		return held(queue.Room, j.Folder, "results cannot be written in the folder", err)
 	}
 	return u.retry(ctx, err)
+}
+
+// stateHeld is the outcome of a step that the queue could not take note of.
+func stateHeld(err error) queue.Outcome {
+	return held(queue.Disk, "", "the queue cannot be written: see that the state folder's disk is well and has room", err)
 }

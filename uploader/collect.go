@@ -43,7 +43,7 @@ func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 		if no, ok := o.(queue.Reject); ok {
 			refused = no.Err.Error()
 			if err := u.Queue.Refuse(j.ID, format, refused); err != nil {
-				return queue.Retry{Err: err}
+				return u.local(ctx, j, unwritten(err))
 			}
 			u.Log.Warn("format refused", keyJob, j.ID, keyScan, j.Path, "format", format, keyError, no.Err)
 			continue
@@ -102,7 +102,7 @@ func (u *Uploader) uncollected(ctx context.Context, j queue.Job, format string, 
 		if j.Looks%3 != 2 {
 			return queue.Pending{}
 		}
-	case !answered, errors.Is(err, ErrRootMissing), errors.Is(err, ErrNoRoom):
+	case !answered, errors.Is(err, ErrRootMissing), errors.Is(err, ErrNoRoom), errors.Is(err, ErrState):
 		return u.local(ctx, j, err)
 	case e.Status == 0:
 		return u.classify(ctx, opDownload, j, err)

@@ -688,6 +688,37 @@ func TestNoRoom(t *testing.T) {
 	})
 }
 
+// TestNoRoomForTheQueue sends nothing while what would have to be recorded of it
+// may find no room; what is paid for is collected.
+func TestNoRoomForTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := newSandbox(t, sandbox.Options{Work: func(sandbox.Document) time.Duration { return time.Minute }})
+		b := newBench(t, setup{transport: sb.RoundTripper()})
+		paid := b.drop("paid.gif", scan("paid"), transcribe)
+		stop := b.run()
+		defer stop()
+		b.until("the first is sent", func() bool { return b.job(paid.ID).State == queue.Processing })
+		b.disk.state.Store(true)
+		first := b.drop("first.gif", scan("first"), transcribe)
+		second := b.drop("second.gif", scan("second"), transcribe)
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		b.wantState(paid.ID, queue.Done, 0)
+		b.wantState(first.ID, queue.Queued, 0)
+		b.wantState(second.ID, queue.Queued, 0)
+		b.wantHolds("disk")
+		if n := strings.Count(b.log.String(), "job held"); n > 10 {
+			t.Errorf("the log tells of it %d times in half an hour", n)
+		}
+		b.disk.state.Store(false)
+		b.until("all is done", func() bool { return b.counts()[queue.Done] == 3 })
+		b.wantHolds()
+		if stats := sb.Stats(); stats.Uploads != 3 {
+			t.Errorf("%d uploads", stats.Uploads)
+		}
+	})
+}
+
 // TestRootMissing is no deletion of the scans below it, whenever it is seen.
 func TestRootMissing(t *testing.T) {
 	for _, late := range []bool{false, true} {

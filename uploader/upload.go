@@ -43,11 +43,12 @@ func (u *Uploader) upload(ctx context.Context, t *queue.Task) queue.Outcome {
 		Body: scan, Size: j.Size, Content: j.Content,
 		Begin: func() error {
 			sending, err := u.Queue.Report(*t, queue.Sending{})
-			if err == nil {
-				t.Job = sending
-				u.Moved(sending)
+			if err != nil {
+				return unwritten(err)
 			}
-			return err
+			t.Job = sending
+			u.Moved(sending)
+			return nil
 		},
 	})
 	if err != nil {
@@ -64,7 +65,7 @@ func (u *Uploader) copy(ctx context.Context, t queue.Task) queue.Outcome {
 		r, _ := t.Twin.Result(format)
 		if r.Refused != "" {
 			if err := u.Queue.Refuse(j.ID, format, r.Refused); err != nil {
-				return queue.Retry{Err: err}
+				return u.local(ctx, j, unwritten(err))
 			}
 			continue
 		}
@@ -79,8 +80,8 @@ func (u *Uploader) copy(ctx context.Context, t queue.Task) queue.Outcome {
 			return queue.Reject{Err: fmt.Errorf("the same content as %q (job %d), which was paid for, but its %s is not there any more or was edited; retry this job to pay again", t.Twin.Path, j.Twin, format)}
 		}
 		if source == beside(j, r) && r.Path != source { // it came along with the scan
-			if c, err := u.Queue.Reserve(j.ID, format, source, r.Content); err != nil {
-				return queue.Retry{Err: err}
+			if c, err := u.reserve(j, format)(source, r.Content); err != nil {
+				return u.local(ctx, j, err)
 			} else if c.Mine {
 				continue
 			}
@@ -127,6 +128,17 @@ func beside(j queue.Job, r queue.Result) string {
 
 func (u *Uploader) reserve(j queue.Job, format string) Reserve {
 	return func(path string, content queue.Digest) (queue.NameClaim, error) {
-		return u.Queue.Reserve(j.ID, format, path, content)
+		c, err := u.Queue.Reserve(j.ID, format, path, content)
+		return c, unwritten(err)
 	}
+}
+
+// unwritten marks an error of the queue as one of its disk, unless it says that
+// the job may not go on.
+func unwritten(err error) error {
+	_, moved := errors.AsType[*queue.MoveError](err)
+	if err == nil || moved || errors.Is(err, queue.ErrHeld) || errors.Is(err, queue.ErrNoJob) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrState, err)
 }

@@ -14,6 +14,7 @@ import (
 	"iter"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,8 @@ type API interface {
 // or [ErrNoRoom] where they apply.
 type Files interface {
 	// Room fails, with ErrNoRoom if the whole folder is at fault, if what the
-	// scan may become could not be written next to it.
+	// scan may become could not be written next to it; with ErrState if what the
+	// queue has to write about it could not.
 	Room(queue.Job) error
 	// Open opens the original. The error wraps fs.ErrNotExist if its folder is
 	// there and it is not.
@@ -64,6 +66,9 @@ type Reserve func(path string, content queue.Digest) (queue.NameClaim, error)
 var (
 	// ErrRootMissing means that the job's hot folder is not there.
 	ErrRootMissing = errors.New("the folder is missing")
+	// ErrState means that the queue's own disk is full, nearly so, or cannot be
+	// written.
+	ErrState = errors.New("the state folder cannot be written")
 	// ErrNoRoom means that the disk is full or cannot be written.
 	ErrNoRoom = errors.New("nothing can be written")
 	// ErrStays means that an original cannot be moved and need not be.
@@ -98,7 +103,12 @@ type Uploader struct {
 	// through the list: documents that vanish while it is paged make rows move
 	// up unseen. Whoever waits for it can be told to stop.
 	deleting *semaphore.Weighted
+
+	complained atomic.Pointer[time.Time] // when the log last told that the queue cannot be written
 }
+
+// sayAgain is how often the log tells of what lasts.
+const sayAgain = time.Minute
 
 // all is the whole of Uploader.deleting.
 const all = math.MaxInt64
@@ -196,12 +206,24 @@ func (u *Uploader) report(ctx context.Context, t queue.Task, o queue.Outcome) {
 			log.Info("job moved meanwhile", keyError, err)
 			return
 		}
-		log.Error("the queue could not be written, trying again", keyError, err)
+		if errors.Is(err, queue.ErrUncertain) {
+			return // the next who claims learns it, too, and ends the run
+		}
+		u.complain(log, err)
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
+	}
+}
+
+// complain logs that the queue cannot be written: once for all workers, and again
+// where it lasts.
+func (u *Uploader) complain(log *slog.Logger, err error) {
+	now, last := time.Now(), u.complained.Load()
+	if (last == nil || now.Sub(*last) >= sayAgain) && u.complained.CompareAndSwap(last, &now) {
+		log.Error("the queue could not be written, trying again", keyError, err)
 	}
 }
 

@@ -87,7 +87,11 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := d.prepare(); err != nil {
 		return Summary{}, err
 	}
-	if err := d.run(ctx); err != nil {
+	err = d.run(ctx)
+	switch {
+	case errors.Is(err, queue.ErrUncertain):
+		return Summary{}, stateError(s.path(queueFile), err)
+	case err != nil:
 		return Summary{}, err
 	}
 	return d.summary()
@@ -118,7 +122,7 @@ func (d *daemon) prepare() error {
 		return err
 	}
 	d.uploader = uploader.New(uploader.Config{
-		Queue: d.queue, API: api, Files: newFiles(d.Config.Folders), Workers: d.Config.Workers, Grace: grace, Log: d.Log,
+		Queue: d.queue, API: api, Files: newFiles(d.Config.State, d.Config.Folders), Workers: d.Config.Workers, Grace: grace, Log: d.Log,
 		Moved: func(j queue.Job) {
 			switch j.State {
 			case "":

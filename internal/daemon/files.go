@@ -23,12 +23,15 @@ import (
 // that what is mounted there now is what counts. What is a folder must stay
 // one, though, and a link lead where it led: who may write to the folder around
 // it must not have us write wherever we may.
-type files struct{ links *sync.Map } // by hot folder: the link it is, "" for none
+type files struct {
+	state string    // the state folder
+	links *sync.Map // by hot folder: the link it is, "" for none
+}
 
 // newFiles takes note of what the hot folders are. Those that are missing are
 // looked at when they first appear.
-func newFiles(folders []config.Folder) files {
-	f := files{&sync.Map{}}
+func newFiles(state string, folders []config.Folder) files {
+	f := files{state, &sync.Map{}}
 	for _, folder := range folders {
 		if opened, err := f.hot(folder.Path); err == nil {
 			opened.Close()
@@ -69,9 +72,21 @@ func (f files) of(j queue.Job, path string) (*result.Folder, error) {
 // twice its size: a document with its pictures in it.
 const room = 4 << 20
 
+// stateRoom is what must be free on the state folder's disk before a scan is
+// sent: enough to take note of all that is under way, and of the hold.
+const stateRoom = 4 << 20
+
 // Room implements [uploader.Files].
 func (f files) Room(j queue.Job) error {
-	free, err := result.Room(j.Folder)
+	free, err := result.Room(f.state)
+	if err != nil {
+		return fmt.Errorf("%w: %w", uploader.ErrState, err)
+	}
+	if free < stateRoom {
+		return fmt.Errorf("%w: the disk of %s has %.1f MB left, and %.1f MB may be needed",
+			uploader.ErrState, f.state, float64(free)/1e6, float64(stateRoom)/1e6)
+	}
+	free, err = result.Room(j.Folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %s", uploader.ErrRootMissing, j.Folder)
 	}

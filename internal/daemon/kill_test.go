@@ -1,16 +1,26 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,17 +45,30 @@ func TestMain(m *testing.M) {
 	}
 	path := os.Getenv(asDaemon)
 	if path == "" {
-		os.Exit(m.Run())
+		flag.Parse()
+		status := m.Run()
+		if line := toll.String(); line != "" {
+			fmt.Println(line)
+		}
+		os.Exit(status)
+	}
+	verify := verifyApart
+	if os.Getenv(verifiesItself) != "" {
+		verify = verifyHere
 	}
 	c, err := config.Load(path, config.Environment{})
 	if err == nil {
-		_, err = Run(context.Background(), Options{Config: c, Once: true, Version: "test", Verify: verifyApart})
+		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		_, err = Run(context.Background(), Options{Config: c, Once: true, Version: "test", Verify: verify, Log: log})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
+
+// verifiesItself keeps the daemon from starting another process.
+const verifiesItself = "SCANDROP_TEST_VERIFIES_ITSELF"
 
 // asVerifier makes the test binary verify the queue file that it names.
 const asVerifier = "SCANDROP_TEST_VERIFY"
@@ -66,14 +89,21 @@ type site struct {
 	t      *testing.T
 	dir    string
 	box    *sandbox.Sandbox
+	engine *engine
 	call   atomic.Value // a callback, told of every call of the API; they count from 1
 	daemon atomic.Pointer[exec.Cmd]
+
+	said    transcription // what the daemons said on standard error
+	damaged bool          // the test damages the queue file itself
 }
 
-func newSite(t *testing.T, scans int) *site {
-	s := &site{t: t, dir: t.TempDir()}
+func newSite(t *testing.T, scans int) *site { return newSiteAt(t, t.TempDir(), scans) }
+
+// newSiteAt is newSite in a folder that is there.
+func newSiteAt(t *testing.T, dir string, scans int) *site {
+	s := &site{t: t, dir: dir, engine: &engine{read: map[string]int{}}}
 	s.onCall(func(int, sandbox.Moment) {})
-	s.box = sandbox.New(sandbox.Options{OnCall: func(n int, _ string, when sandbox.Moment) {
+	s.box = sandbox.New(sandbox.Options{Engine: s.engine, OnCall: func(n int, _ string, when sandbox.Moment) {
 		s.call.Load().(callback)(n, when)
 	}})
 	server := httptest.NewServer(s.box)
@@ -97,6 +127,52 @@ folders:
 		t.Fatal(err)
 	}
 	return s
+}
+
+// A transcription is what was written to it.
+type transcription struct {
+	mu   sync.Mutex
+	text []byte
+	more chan struct{} // closed when there is more; nil while nobody waits
+}
+
+func (t *transcription) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if t.more != nil {
+		close(t.more)
+		t.more = nil
+	}
+	return len(p), nil
+}
+
+// times is how often it has the words.
+func (t *transcription) times(words string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Count(t.text, []byte(words))
+}
+
+// wait returns when it has the words, or ctx's error.
+func (t *transcription) wait(ctx context.Context, words string) error {
+	for {
+		t.mu.Lock()
+		if bytes.Contains(t.text, []byte(words)) {
+			t.mu.Unlock()
+			return nil
+		}
+		if t.more == nil {
+			t.more = make(chan struct{})
+		}
+		more := t.more
+		t.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 type callback func(n int, when sandbox.Moment)
@@ -125,12 +201,29 @@ func (s *site) drop(name string, n int) {
 	}
 }
 
-// start starts the daemon.
-func (s *site) start() *exec.Cmd {
+// scans is the hot folder.
+func (s *site) scans() string { return filepath.Join(s.dir, "scans") }
+
+// config is the daemon's configuration.
+func (s *site) config() *config.Config {
 	s.t.Helper()
-	cmd := exec.Command(os.Args[0])
+	c, err := config.Load(filepath.Join(s.dir, "c.yaml"), config.Environment{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// start starts the daemon, by the command that is given to do so, if any.
+func (s *site) start(by ...string) *exec.Cmd {
+	s.t.Helper()
+	args := append(by, os.Args[0])
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), asDaemon+"="+filepath.Join(s.dir, "c.yaml"))
-	cmd.Stderr = s.t.Output()
+	if len(by) > 0 { // what is done to the daemon must not be done to another process
+		cmd.Env = append(cmd.Env, verifiesItself+"=1", "GOMAXPROCS=1")
+	}
+	cmd.Stderr = io.MultiWriter(s.t.Output(), &s.said)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -154,39 +247,223 @@ func (s *site) finish(scans int) {
 	if err := s.start().Wait(); err != nil {
 		s.t.Fatalf("the last run: %v", err)
 	}
-	stats := s.box.Stats()
-	results := 0
-	err := filepath.WalkDir(filepath.Join(s.dir, "scans"), func(path string, d os.DirEntry, err error) error {
-		switch ext := filepath.Ext(path); {
-		case err != nil || d.IsDir() || ext == ".png":
-		case ext != ".txt" && ext != ".json" || strings.HasPrefix(d.Name(), "."):
-			s.t.Errorf("%s was left behind", path)
-		default:
-			results++
+	if n := s.inspect(true); n != scans {
+		s.t.Errorf("%d scans lie there, want %d", n, scans)
+	}
+}
+
+// inspect says what audit finds, and returns how many scans there are.
+func (s *site) inspect(atEnd bool) (scans int) {
+	s.t.Helper()
+	a := s.audit(atEnd)
+	for _, fault := range a.found {
+		s.t.Error(fault)
+	}
+	if atEnd && !s.damaged {
+		toll.add(a)
+	}
+	return a.scans
+}
+
+// An audit is what was found to be otherwise than promised.
+type audit struct {
+	scans                             int
+	lost, paidTwice, leftBehind, half int
+	found                             []string
+}
+
+func (a *audit) fault(n *int, format string, args ...any) {
+	if n != nil {
+		*n++
+	}
+	a.found = append(a.found, fmt.Sprintf(format, args...))
+}
+
+// audit holds what lies on the disk and at the service against what was
+// promised. Some of it must hold at any moment: no scan is paid for twice, and
+// what has the name of a result is whole and right. The rest must hold at the
+// end.
+func (s *site) audit(atEnd bool) *audit {
+	s.t.Helper()
+	a := &audit{}
+	results, there := map[string]string{}, map[string]bool{} // path → digest of its scan; path
+	err := filepath.WalkDir(s.scans(), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if err == nil && d.Name() == "lost+found" {
+				return filepath.SkipDir
+			}
+			return err
+		}
+		if filepath.Ext(path) != ".png" {
+			there[path] = true
+			return nil
+		}
+		a.scans++
+		content, err := os.ReadFile(path)
+		digest := fmt.Sprintf("%x", sha256.Sum256(content))
+		base := strings.TrimSuffix(path, ".png")
+		results[base+".txt"], results[base+".json"] = digest, digest
+		if n := s.engine.times(digest); n > 1 {
+			a.fault(&a.paidTwice, "%s was uploaded %d times", path, n)
 		}
 		return err
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if stats.Uploads != scans || results != 2*scans || len(s.box.Documents()) != 0 {
-		s.t.Errorf("%d scans: %d uploads, %d results, %d documents left; want %d, %d, 0",
-			scans, stats.Uploads, results, len(s.box.Documents()), scans, 2*scans)
+	for path, digest := range results {
+		content, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if atEnd {
+				a.fault(&a.lost, "%s is missing", path)
+			}
+		case err != nil:
+			s.t.Error(err)
+		case !whole(filepath.Ext(path), content, digest):
+			a.fault(&a.half, "%s is not whole, or another's: %d bytes", path, len(content))
+		}
+		delete(there, path)
 	}
-	c, err := config.Load(filepath.Join(s.dir, "c.yaml"), config.Environment{})
-	if err != nil {
-		s.t.Fatal(err)
+	for path := range there {
+		if atEnd || !strings.HasPrefix(filepath.Base(path), ".") {
+			a.fault(&a.leftBehind, "%s was left behind", path)
+		}
+	}
+	if damaged, _ := filepath.Glob(filepath.Join(s.dir, "state", asidePrefix+"*")); len(damaged) > 0 && !s.damaged {
+		a.fault(nil, "the queue file was damaged: %v", damaged)
+	}
+	if atEnd {
+		s.auditQueue(a)
+		if left := len(s.box.Documents()); left > 0 {
+			a.fault(&a.leftBehind, "%d documents are left at the service", left)
+		}
+	}
+	return a
+}
+
+// auditQueue has every job done, and no hold.
+func (s *site) auditQueue(a *audit) {
+	s.t.Helper()
+	c := s.config()
+	if _, err := queue.Verify(QueuePath(c)); err != nil {
+		a.fault(nil, "%v", err)
 	}
 	q, err := OpenQueue(c, Opening{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer q.Close()
+	jobs := 0
 	for j, err := range q.All(queue.Filter{}) {
+		jobs++
 		if err != nil || j.State != queue.Done {
-			s.t.Errorf("job %d is %s (%s), %v", j.ID, j.State, j.Error, err)
+			a.fault(&a.lost, "job %d is %s (%s), %v", j.ID, j.State, j.Error, err)
 		}
 	}
+	if jobs != a.scans && !s.damaged {
+		a.fault(nil, "%d jobs for %d scans", jobs, a.scans)
+	}
+	for _, h := range q.Holds() {
+		a.fault(nil, "%s is held: %s", h.Key(), h.Reason)
+	}
+}
+
+// An engine says what scans contain: so much that it is not written at once. It
+// counts how often each was uploaded, which is what is paid for.
+type engine struct {
+	mu   sync.Mutex
+	read map[string]int // digest → times
+}
+
+func (e *engine) Read(_ context.Context, scan sandbox.Scan) (sandbox.Reading, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.read[scan.Digest]++
+	return sandbox.Reading{Pages: []string{transcript(scan.Digest)}}, nil
+}
+
+func (e *engine) times(digest string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.read[digest]
+}
+
+// transcript is what the engine reads in a scan: 98 KB.
+func transcript(digest string) string { return strings.Repeat(digest+"\n", 1500) + "the end" }
+
+// whole reports whether a result is all of what the service makes of a scan.
+func whole(ext string, content []byte, digest string) bool {
+	if ext == ".txt" {
+		return string(content) == "=== **Page: 1 of 1**\n\n"+transcript(digest)+"\n"
+	}
+	var document struct {
+		Results []struct{ Transcript string }
+	}
+	err := json.Unmarshal(content, &document)
+	return err == nil && len(document.Results) == 1 && document.Results[0].Transcript == transcript(digest)
+}
+
+// kills is how often the daemon is killed, all loops together.
+var kills = flag.Int("kills", 100, "how often to kill the daemon")
+
+// toll counts what all loops did to how many scans, and what it cost.
+var toll tally
+
+type tally struct {
+	mu    sync.Mutex
+	kills map[string]int // where → times
+	cuts  int            // of the power, which are kills, too
+	audit
+}
+
+func (t *tally) add(a *audit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.scans += a.scans
+	t.lost += a.lost
+	t.paidTwice += a.paidTwice
+	t.leftBehind += a.leftBehind
+	t.half += a.half
+}
+
+// killed counts a kill, if the error of the daemon's end says that it was one.
+func (t *tally) killed(where string, err error) bool {
+	if err == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kills == nil {
+		t.kills = map[string]int{}
+	}
+	t.kills[where]++
+	return true
+}
+
+// cut counts a power cut, if the daemon's end says that it was one.
+func (t *tally) cut(where string, err error) {
+	if t.killed("power "+where, err) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.cuts++
+	}
+}
+
+// String is the line that sums it all up.
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all, places := 0, slices.Sorted(maps.Keys(t.kills))
+	for i, where := range places {
+		all += t.kills[where]
+		places[i] = fmt.Sprintf("%s %d", where, t.kills[where])
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d kills, %d of them power cuts (%s), %d scans: lost %d, paid twice %d, left behind %d, half results %d",
+		all, t.cuts, strings.Join(places, ", "), t.scans, t.lost, t.paidTwice, t.leftBehind, t.half)
 }
 
 // The daemon is killed before, in the middle of and after every call that it
@@ -194,8 +471,8 @@ func (s *site) finish(scans int) {
 // results are there and its remote copy is gone.
 func TestKillAtEveryCall(t *testing.T) {
 	t.Parallel()
-	const scans = 2
 	moments := []sandbox.Moment{sandbox.Before, sandbox.Made, sandbox.After}
+	scans := max(2, *kills/3/len(moments)/4) // each is four calls
 	for n := 1; n <= scans*4+2; n++ {
 		for _, when := range moments {
 			t.Run(fmt.Sprintf("call %d moment %d", n, when), func(t *testing.T) {
@@ -207,7 +484,7 @@ func TestKillAtEveryCall(t *testing.T) {
 						once.Do(s.kill)
 					}
 				})
-				s.start().Wait() // killed, or done if it makes fewer calls
+				toll.killed("calls", s.start().Wait()) // or done, if it makes fewer
 				s.finish(scans)
 			})
 		}
@@ -218,33 +495,36 @@ func TestKillAtEveryCall(t *testing.T) {
 // larger lot of work.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
-	const scans, kills = 40, 25
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	s := newSite(t, scans)
-	for range kills {
-		left := int64(1 + random.IntN(12))
-		when := sandbox.Moment(random.IntN(3))
-		var n atomic.Int64
-		s.onCall(func(_ int, at sandbox.Moment) {
-			if at == when && n.Add(1) == left {
-				s.kill()
+	const scans, each = 40, 25 // kills, until most of that work is done
+	for range max(1, *kills/3/each) {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			s := newSite(t, scans)
+			for range each {
+				left := int64(1 + random.IntN(12))
+				when := sandbox.Moment(random.IntN(3))
+				var n atomic.Int64
+				s.onCall(func(_ int, at sandbox.Moment) {
+					if at == when && n.Add(1) == left {
+						s.kill()
+					}
+				})
+				toll.killed("random", s.start().Wait())
+				s.inspect(false)
 			}
+			s.finish(scans)
 		})
-		s.start().Wait()
 	}
-	s.finish(scans)
 }
 
 // A person who stops a daemon with work on the wire loses nothing either.
 func TestStopAndGoOn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 6)
-	c, err := config.Load(filepath.Join(s.dir, "c.yaml"), config.Environment{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := s.config()
 	ctx, stop := context.WithCancel(t.Context())
 	s.onCall(func(n int, when sandbox.Moment) {
 		if n == 5 && when == sandbox.Made {

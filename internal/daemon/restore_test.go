@@ -58,6 +58,7 @@ func TestRestore(t *testing.T) {
 			t.Run(damage.name+snapshots.name, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, 3)
+				s.damaged = true
 				if err := s.start().Wait(); err != nil {
 					t.Fatal(err)
 				}

@@ -197,6 +197,8 @@ func verifyHere(path string) error {
 func stateError(path string, err error) error {
 	e := &StateError{Path: path, Err: err, Hint: "see that this folder's disk is well and has room, then start again; nothing was changed"}
 	switch {
+	case errors.Is(err, queue.ErrUncertain):
+		e.Hint = "see that this folder's disk is well, then start again: what is in doubt is looked up at the service, and nothing is paid again"
 	case errors.Is(err, queue.ErrDamaged):
 		e.Hint = `"scandrop run" puts it aside and restores the newest snapshot; nothing is paid again`
 	case errors.Is(err, queue.ErrForeign):
