@@ -221,6 +221,7 @@ func (t *tx) verify() (jobs int, err error) {
 			}
 			return nil
 		}),
+		t.verifyStrays(),
 		missing(counts),
 	)
 }

@@ -178,6 +178,10 @@ func (u *Uploader) take(ctx context.Context, t queue.Task) {
 		o = u.delete(ctx, t)
 	case queue.Probe:
 		o = u.probe(ctx)
+	case queue.Census:
+		o = u.census(ctx)
+	case queue.Sweep:
+		o = u.sweep(ctx, t.Stray)
 	}
 	u.report(ctx, t, o)
 }
@@ -207,8 +211,8 @@ func (u *Uploader) report(ctx context.Context, t queue.Task, o queue.Outcome) {
 
 // tell logs a move of a job.
 func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue.Job) {
-	if t.Step == queue.Probe {
-		u.tellProbe(o)
+	if t.Job.ID == 0 {
+		u.tellAccount(t, o)
 		return
 	}
 	u.Moved(j)
@@ -251,14 +255,5 @@ func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue
 		log.Warn("job held", keyCause, o.Hold.Cause, keyError, o.Hold.Reason)
 	case queue.Interrupted:
 		log.Debug("job interrupted")
-	}
-}
-
-func (u *Uploader) tellProbe(o queue.Outcome) {
-	switch o := o.(type) {
-	case queue.Answered:
-		u.Log.Info("the service answers again")
-	case queue.Held:
-		u.Log.Warn("still held", keyCause, o.Hold.Cause, keyError, o.Hold.Reason)
 	}
 }
