@@ -43,17 +43,13 @@ func (u *Uploader) countOnce(ctx context.Context) (queue.Counted, error) {
 		mark, _ := us.Find(d.Name)
 		names.row(d, mark, owner)
 		if mark != "" {
-			o.Documents = append(o.Documents, StrayOf(d, mark))
+			o.Documents = append(o.Documents, queue.Stray{
+				Document: d.ID, Mark: mark, Pages: d.Pages, Failed: d.Status == "failed", Created: d.Created,
+			})
 		}
 	}
 	o.Nameless = len(o.Documents) == 0 && names.nameless()
 	return o, nil
-}
-
-// StrayOf is a row of the service's list, which bears the mark, in the queue's
-// words.
-func StrayOf(d hwocr.Document, mark string) queue.Stray {
-	return queue.Stray{Document: d.ID, Mark: mark, Pages: d.Pages, Failed: d.Status == "failed", Created: d.Created}
 }
 
 // sweep deletes a document that no job needs.
