@@ -71,8 +71,8 @@ func (t *tx) putCensus(c census) {
 	t.putJSON(bucketMeta, keyCensus, c)
 }
 
-// loadCensus reads when the next census is due: one that is overdue or failed,
-// now.
+// loadCensus reads when the next census is due: one that is overdue, or failed,
+// or that others wait for, now.
 func (t *tx) loadCensus() error {
 	var c census
 	if v := t.get(bucketMeta, keyCensus); v != nil {
@@ -80,7 +80,7 @@ func (t *tx) loadCensus() error {
 			return fmt.Errorf("census: %w", err)
 		}
 	}
-	if c.Failed > 0 || c.Next.Before(t.now) {
+	if c.Failed > 0 || c.Next.Before(t.now) || t.holdsRebuilt() {
 		c.Next, c.Failed = t.now, 0
 	}
 	t.census = c
@@ -182,16 +182,18 @@ func (q *Queue) Looked(folder string) error {
 	})
 }
 
-// lookedThrough reports whether every folder was looked through since the queue
-// was restored, and none is missing now.
-func (t *tx) lookedThrough() bool {
+// awaited lists the folders that were not looked through since the queue was
+// restored, and those that are missing now.
+func (t *tx) awaited() []string {
+	var paths []string
 	for path := range t.wanted() {
 		_, missing := t.holds[Hold{Cause: Missing, Folder: path}.Key()]
 		if missing || !slices.Contains(t.census.Looked, wrapPath(path)) {
-			return false
+			paths = append(paths, path)
 		}
 	}
-	return true
+	slices.Sort(paths)
+	return paths
 }
 
 // wanted is the set of folders that scans are taken from.
@@ -346,7 +348,7 @@ func (t *tx) counted(o Counted, began time.Time, claimed map[uint64]bool) {
 		}
 		return
 	}
-	ending := !c.Rebuilt.IsZero() && began.Sub(c.Rebuilt) >= censusEvery && t.lookedThrough()
+	ending := !c.Rebuilt.IsZero() && began.Sub(c.Rebuilt) >= censusEvery && len(t.awaited()) == 0
 	if ending {
 		c.Rebuilt, c.Looked = time.Time{}, nil
 		defer t.setDue(t.now.Add(t.policy.doubt))
@@ -607,6 +609,7 @@ type CensusState struct {
 	Last    time.Time // when the last complete one began; zero if there was none
 	Next    time.Time // when the next one is due
 	Rebuilt time.Time // when the queue was restored, while what was lost is still looked for; else zero
+	Awaited []string  // the folders that are still to be looked through for that
 	Strays  int       // documents of this installation that no job has, and that are still there
 	Adopted int       // documents that jobs went on with, since the queue was made
 	Deleted int       // documents that no job needed and that were deleted, since then
@@ -618,6 +621,9 @@ func (q *Queue) Census() (CensusState, error) {
 	err := q.read(func(t *tx) error {
 		c := t.census
 		s = CensusState{Last: c.Last, Next: c.Next, Rebuilt: c.Rebuilt, Adopted: c.Adopted, Deleted: c.Deleted}
+		if !c.Rebuilt.IsZero() {
+			s.Awaited = t.awaited()
+		}
 		t.eachStray(nil, func(strayRecord) bool {
 			s.Strays++
 			return true

@@ -358,6 +358,9 @@ func TestRebuild(t *testing.T) {
 			t.Errorf("orphans: %v", err)
 		}
 		count(t, q, unknown("x", q))
+		if s, err := q.Census(); err != nil || !slices.Equal(s.Awaited, []string{"/scans"}) {
+			t.Errorf("%+v, %v", s, err)
+		}
 		if err := errors.Join(q.Looked("/scans"), q.Hold(Hold{Cause: Missing, Folder: "/scans", Reason: "gone"})); err != nil {
 			t.Fatal(err)
 		}
