@@ -73,6 +73,7 @@ func (t *tx) add(s Scan, claimed map[uint64]bool) Added {
 	}
 	a.Job = t.create(t.newJob(s))
 	t.tell(Job{}, a.Job, nil)
+	a.Job, _ = t.adoptStray(a.Job)
 	record.job = a.Job.ID
 	t.putPath(s.Path, record)
 	return a
@@ -206,7 +207,13 @@ func (q *Queue) Introduce(folder string) error {
 // with.
 func (q *Queue) Configure(folder string, o Options) error {
 	return q.update(func(t *tx) error {
-		if _, ok := t.folders[folder]; !ok {
+		f, known := t.folders[folder]
+		if f.KeepsCopies == o.DeleteRemote {
+			f = t.folder(folder)
+			f.KeepsCopies = !o.DeleteRemote
+			t.putFolder(folder, f)
+		}
+		if !known {
 			return nil
 		}
 		// Those that wait for a twin are not due, but waiting all the same. They

@@ -20,14 +20,17 @@ const (
 	Collect Step = "collect" // fetch and write the results
 	Delete  Step = "delete"  // delete the remote copies, move the original
 	Probe   Step = "probe"   // find out whether the service answers us again
+	Census  Step = "census"  // read the service's whole list; see [Counted]
+	Sweep   Step = "sweep"   // delete a document that no job needs
 )
 
 // A Task is a step of a job that a worker has claimed. It must be given back
 // with [Queue.Report].
 type Task struct {
-	Step Step
-	Job  Job // as it was when it was claimed; the zero Job for a Probe
-	Twin Job // for Copy: the job whose results are wanted
+	Step  Step
+	Job   Job   // as it was when it was claimed; the zero Job for a Probe, a Census and a Sweep
+	Twin  Job   // for Copy: the job whose results are wanted
+	Stray Stray // for Sweep
 
 	holds []string // for the upload that probes holds: their keys
 }
@@ -89,6 +92,10 @@ func (q *Queue) claim() (task Task, next time.Time, err error) {
 	case task.Step == Probe:
 		q.probing = true
 		q.probed(now, Hold.blocksAll)
+	case task.Step == Census:
+		q.counting, q.began = true, now.Round(0).UTC()
+	case task.Step == Sweep:
+		q.sweeping = true
 	default:
 		q.claimed[task.Job.ID] = true
 		if len(task.holds) > 0 {
@@ -134,6 +141,11 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 	if blocked {
 		return Task{}, next, nil
 	}
+	chore, urgent, at := q.chore(t, now)
+	if urgent {
+		return chore, next, nil
+	}
+	sooner(at)
 
 	var due []dueJob
 	for _, l := range []lane{laneFinish, laneHeld, laneClear} {
@@ -161,7 +173,7 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 	for _, at := range probes {
 		sooner(at)
 	}
-	return Task{}, next, nil
+	return chore, next, nil
 }
 
 // A dueJob is an entry of the due index.
@@ -284,7 +296,8 @@ func (q *Queue) task(t *tx, d dueJob) (Task, error) {
 //
 // [Sending] does not end a task: the job it returns belongs into the task's
 // Job, and another report must follow. Its error is [ErrHeld] if a hold has
-// been placed, or the job cancelled, since the claim. After any other error the task is still the
+// been placed, or the job cancelled, since the claim, or if its document is at the
+// service already. After any other error the task is still the
 // worker's: it should be reported again, until it is done or the worker stops.
 func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 	q.mu.Lock()
@@ -292,8 +305,12 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 	if task.Step == Probe {
 		return Job{}, q.reportProbe(o)
 	}
+	if task.Step == Census || task.Step == Sweep {
+		return Job{}, q.reportChore(task, o)
+	}
 	_, sending := o.(Sending)
 	var j Job
+	found := false
 	err := q.updateLocked(func(t *tx) (err error) {
 		if j, err = t.job(task.Job.ID); err != nil {
 			return err
@@ -305,6 +322,9 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 			if j.Cancel {
 				return fmt.Errorf("%w: it was cancelled", ErrHeld)
 			}
+			if j, found = t.adoptStray(j); found {
+				return t.err
+			}
 			for key, h := range t.holds {
 				if h.blocksAll() || h.blocksUploads(j.Folder) && j.Size >= h.Size && !slices.Contains(task.holds, key) {
 					return fmt.Errorf("%w: %s", ErrHeld, h.Reason)
@@ -314,6 +334,9 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 		j, err = t.apply(j, o)
 		return err
 	})
+	if err == nil && found {
+		err = fmt.Errorf("%w: the service has it already", ErrHeld)
+	}
 	_, stale := errors.AsType[*MoveError](err)
 	if err == nil && !sending || stale || errors.Is(err, ErrNoJob) {
 		delete(q.claimed, task.Job.ID)
@@ -364,7 +387,7 @@ func (q *Queue) Drained(ctx context.Context) error {
 }
 
 func (q *Queue) drained() (bool, error) {
-	if len(q.claimed) > 0 || q.probing {
+	if len(q.claimed) > 0 || q.probing || q.counting || q.sweeping {
 		return false, nil
 	}
 	now := time.Now()
@@ -387,6 +410,9 @@ func (q *Queue) drained() (bool, error) {
 			}
 		}
 		if uploads, _ := q.uploads(t, now); len(uploads) > 0 {
+			drained = false
+		}
+		if q.choreSoon(t, now) {
 			drained = false
 		}
 		return nil

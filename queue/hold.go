@@ -22,6 +22,7 @@ const (
 	Unreachable Cause = "unreachable" // account: nobody answers
 	Doubt       Cause = "doubt"       // account: unanswered uploads that only a person can settle
 	Disk        Cause = "disk"        // account: the disk of the state folder is full or cannot be written
+	Rebuilt     Cause = "rebuilt"     // account: the queue was restored, and the service's list was not read yet
 )
 
 // A Hold is trouble that is not the file's. While it stands nothing in its
@@ -65,7 +66,8 @@ func (h Hold) blocksUploads(folder string) bool {
 
 // probedByUpload reports whether a waiting job is let through to find out
 // whether the trouble is over. The token and the address are probed by a list,
-// a missing folder by the watcher, and doubt by nobody but a person.
+// a missing folder by the watcher, a restored queue by the census, and doubt by
+// nobody but a person.
 func (h Hold) probedByUpload() bool {
 	return h.Cause == Credits || h.Cause == Refused || h.Cause == Room || h.Cause == Disk
 }
@@ -120,11 +122,12 @@ func (t *tx) release(match func(Hold) bool) int {
 
 // Release lifts the hold with that key, or all holds if the key is "all", and
 // reports how many were lifted. Trouble that is still there holds again at the
-// next attempt.
+// next attempt. A restored queue, where it may cost money, is let go by its own
+// name only.
 func (q *Queue) Release(key string) (int, error) {
 	n := 0
 	err := q.update(func(t *tx) error {
-		n = t.release(func(h Hold) bool { return key == "all" || h.Key() == key })
+		n = t.release(func(h Hold) bool { return h.Key() == key || key == "all" && h.Cause != Rebuilt })
 		return nil
 	})
 	return n, err

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -307,12 +308,41 @@ type Installation struct {
 var markEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // Mark is the part of an upload's file name that names the identity to those
-// who have the key: "sd", the installation, and 80 bits of an HMAC-SHA256.
+// who have the key: "sd", the installation, and 80 bits: 60 of an HMAC-SHA256 of
+// the identity, and 20 by which the installation knows its own mark, so that
+// another installation of the same name is never taken for this one.
 func (i Installation) Mark(identity Digest, resend int) string {
 	h := hmac.New(sha256.New, i.Key)
 	h.Write(identity[:])
 	var n [4]byte
 	binary.BigEndian.PutUint32(n[:], uint32(resend))
 	h.Write(n[:])
-	return "sd" + i.Name + "-" + markEncoding.EncodeToString(h.Sum(nil)[:10])
+	code := markEncoding.EncodeToString(h.Sum(nil)[:10])[:markCode]
+	return "sd" + i.Name + "-" + code + i.check(code)
+}
+
+const (
+	markCode  = 12 // characters of a mark that tell the identity
+	markCheck = 4  // that tell the installation
+)
+
+func (i Installation) check(code string) string {
+	h := hmac.New(sha256.New, i.Key)
+	h.Write([]byte(code)) // shorter than any identity
+	return markEncoding.EncodeToString(h.Sum(nil)[:5])[:markCheck]
+}
+
+var markPattern = regexp.MustCompile(`sd([a-z0-9]{4})-([a-z2-7]{12})([a-z2-7]{4})`)
+
+// Find finds a mark in a file name that the service gives back, in whatever
+// case. ours is its canonical form if it is one of this installation's; any
+// reports whether there is one at all, of whichever installation.
+func (i Installation) Find(name string) (ours string, any bool) {
+	for _, m := range markPattern.FindAllStringSubmatch(strings.ToLower(name), -1) {
+		any = true
+		if strings.EqualFold(m[1], i.Name) && m[3] == i.check(m[2]) {
+			ours = "sd" + i.Name + "-" + m[2] + m[3]
+		}
+	}
+	return ours, any
 }

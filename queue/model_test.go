@@ -32,7 +32,7 @@ func TestModel(t *testing.T) {
 		n++
 		m := &model{
 			path: filepath.Join(dir, fmt.Sprint(n)), jobs: map[uint64]Job{}, allowed: map[Digest]int{}, spent: map[Digest]int{}, paid: map[Digest]bool{},
-			living: map[string]uint64{}, options: map[string]Options{},
+			living: map[string]uint64{}, remote: map[string]string{}, options: map[string]Options{},
 		}
 		for _, f := range modelFolders {
 			m.options[f] = transcribe
@@ -53,6 +53,8 @@ func TestModel(t *testing.T) {
 				"hold":      m.hold,
 				"configure": m.configure,
 				"reserve":   m.reserve,
+				"rebuild":   m.rebuild,
+				"look":      m.look,
 				"wait":      m.wait,
 			})
 		})
@@ -95,6 +97,9 @@ type model struct {
 
 	documents int
 	living    map[string]uint64 // documents that have to go, and whose they are
+	remote    map[string]string // documents at the service, and their marks
+	listed    []Stray           // what the service's list said when the census began
+	rebuilt   time.Time         // when the queue was restored, until the list was read long enough after
 }
 
 func (m *model) open(t *rapid.T) {
@@ -137,6 +142,9 @@ func (m *model) add(t *rapid.T) {
 		m.drop(before)
 	}
 	m.jobs[a.Job.ID] = a.Job
+	if a.Job.State == Processing && !a.Known {
+		m.found(t, a.Job)
+	}
 	if seen, err := m.q.Seen(s.Path, s.Size, s.ModTime); err != nil || !seen {
 		t.Fatalf("what was added was not seen: %v", err)
 	}
@@ -161,11 +169,17 @@ func (m *model) claim(t *rapid.T) {
 	}
 	t.Logf("claimed job %d to %s", task.Job.ID, task.Step)
 	for _, other := range m.tasks {
-		if other.Step != Probe && other.Job.ID == task.Job.ID || other.Step == Probe && task.Step == Probe {
+		if other.Job.ID == task.Job.ID && (task.Job.ID != 0 || other.Step == task.Step) {
 			t.Fatalf("%s of job %d was handed out twice", task.Step, task.Job.ID)
 		}
 	}
-	if task.Step != Probe {
+	switch task.Step {
+	case Probe:
+	case Census:
+		m.listed = m.list()
+	case Sweep:
+		m.unneeded(t, task.Stray)
+	default:
 		if task.Job.Due.IsZero() || task.Job.Due.After(time.Now()) {
 			t.Fatalf("job %d is due at %v", task.Job.ID, task.Job.Due)
 		}
@@ -207,6 +221,11 @@ func (m *model) report(t *rapid.T) {
 	var can []Outcome
 	doc := fmt.Sprintf("doc%d", m.documents)
 	j := task.Job
+	if task.Step == Census || task.Step == Sweep {
+		m.tasks = slices.Delete(m.tasks, i, i+1)
+		m.chore(t, task)
+		return
+	}
 	switch {
 	case task.Step == Probe:
 		can = []Outcome{Answered{}, Answered{}, Held{Hold{Cause: Token, Reason: "no"}}, Retry{Err: errTrouble}}
@@ -244,6 +263,10 @@ func (m *model) report(t *rapid.T) {
 	case errors.Is(err, ErrHeld):
 		m.spent[j.Identity]--
 		m.tasks[i].holds = nil
+		if found, err := m.q.Get(j.ID); err == nil && found.State == Processing {
+			m.jobs[j.ID] = found
+			m.found(t, found)
+		}
 		return // the task is still the worker's
 	case moved && before.State != j.State, errors.Is(err, ErrNoJob) && !inQueue:
 		if o == (Sending{}) {
@@ -271,6 +294,9 @@ func (m *model) account(t *rapid.T, before, now Job, o Outcome) {
 	t.Helper()
 	switch o := o.(type) {
 	case Sending:
+		if !m.rebuilt.IsZero() {
+			t.Fatalf("job %d is sent though the list was not read since the queue was restored", now.ID)
+		}
 		if m.spent[now.Identity] > max(1, m.allowed[now.Identity]+1) {
 			t.Fatalf("job %d is sent, the content for the %dth time, but only %d were asked for", now.ID, m.spent[now.Identity], m.allowed[now.Identity]+1)
 		}
@@ -283,6 +309,11 @@ func (m *model) account(t *rapid.T, before, now Job, o Outcome) {
 		if before.State == Uploading { // nothing was accepted
 			m.spent[before.Identity]--
 		}
+	case Unanswered:
+		if rapid.Bool().Draw(t, "it arrived") {
+			m.documents++
+			m.remote[fmt.Sprintf("doc%d lost", m.documents)] = before.Mark
+		}
 	case NotFound:
 		if now.State != Doubtful {
 			m.allowed[before.Identity]++
@@ -290,6 +321,9 @@ func (m *model) account(t *rapid.T, before, now Job, o Outcome) {
 	case Uploaded:
 		m.documents++
 		m.paid[now.Identity] = true
+		for _, d := range append([]string{o.Document}, o.Twins...) {
+			m.remote[d] = now.Mark
+		}
 		m.living[o.Document] = now.ID
 		if !now.Options.DeleteRemote && now.State != Cancelled {
 			delete(m.living, o.Document)
@@ -299,8 +333,10 @@ func (m *model) account(t *rapid.T, before, now Job, o Outcome) {
 		}
 	case Gone:
 		delete(m.living, before.Document)
+		delete(m.remote, before.Document)
 	case Deleted:
 		for _, d := range o.Documents {
+			delete(m.remote, d)
 			delete(m.living, d)
 		}
 	}
@@ -344,7 +380,7 @@ func (m *model) byHand(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Step != Probe && task.Job.ID == id })
+	busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Job.ID == id })
 	paid := m.paid[j.Identity]
 	var now Job
 	switch what {
@@ -416,7 +452,11 @@ func (m *model) hold(t *rapid.T) {
 		}
 		before := len(m.q.Holds())
 		n, err := m.q.Release(key)
-		if after := len(m.q.Holds()); err != nil || before-after != n || key == "all" && after > 0 {
+		left := m.q.Holds()
+		if key == string(Rebuilt) {
+			m.rebuilt = time.Time{}
+		}
+		if after := len(left); err != nil || before-after != n || key == "all" && slices.ContainsFunc(left, func(h Hold) bool { return h.Cause != Rebuilt }) {
 			t.Fatalf("released %d of %d holds, %d are left, %v", n, before, after, err)
 		}
 		return
@@ -451,7 +491,7 @@ func (m *model) configure(t *rapid.T) {
 		t.Fatal(err)
 	}
 	for _, j := range slices.Collect(maps.Values(m.jobs)) {
-		busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Step != Probe && task.Job.ID == j.ID })
+		busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Job.ID == j.ID })
 		// What was sent again, or is to be, has a past that must not be lost.
 		if j.Folder != folder || j.State != Queued || j.Resent > 0 || j.Resend > 0 || len(j.Trash) > 0 || busy {
 			continue
@@ -555,7 +595,7 @@ func (m *model) check(t *rapid.T) {
 		t.Fatalf("document %s of job %d lives, and nobody is going to delete it", d, owner)
 	}
 	for id, j := range listed {
-		busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Step != Probe && task.Job.ID == id })
+		busy := slices.ContainsFunc(m.tasks, func(task Task) bool { return task.Job.ID == id })
 		if j.Due.IsZero() && !busy && !j.State.Final() && !(j.State == Doubtful && j.Error != "") {
 			twin, ok := listed[j.Twin]
 			if j.State != Queued || !ok || twin.State.Final() || twin.Twin != 0 {

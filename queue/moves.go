@@ -25,6 +25,7 @@ var legal = map[State]map[kind][]State{
 		"held":        {Queued, Cancelled},
 		"cancel":      {Queued, Cancelled},
 		"again":       {Queued},
+		"adopted":     {Processing, Cancelled},
 	},
 	Uploading: {
 		"crashed":     {Doubtful},
@@ -74,6 +75,7 @@ var legal = map[State]map[kind][]State{
 		"interrupted": {Rejected},
 		"held":        {Rejected},
 		"again":       {Queued},
+		"adopted":     {Processing},
 	},
 	Failed: {
 		"deleted":     {Failed},
@@ -81,6 +83,7 @@ var legal = map[State]map[kind][]State{
 		"interrupted": {Failed},
 		"held":        {Failed},
 		"again":       {Queued, Processing, Written},
+		"adopted":     {Processing},
 	},
 	Cancelled: {
 		"deleted":     {Cancelled},
@@ -88,6 +91,7 @@ var legal = map[State]map[kind][]State{
 		"interrupted": {Cancelled},
 		"held":        {Cancelled},
 		"again":       {Queued},
+		"adopted":     {Processing},
 	},
 }
 
@@ -141,6 +145,8 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		}
 		j.next(Processing, now)
 		j.Due = now.Add(lookDelay(j))
+	case adopted:
+		return j.adopted(o, now)
 	case Unanswered:
 		j.next(Doubtful, now)
 		j.Doubted = now
@@ -353,6 +359,21 @@ func (j Job) retry(o Retry, now time.Time, p policy) Job {
 			j.Due = time.Time{}
 		}
 	}
+	return j
+}
+
+// adopted is the job once a document of it was found that it did not know of.
+func (j Job) adopted(o adopted, now time.Time) Job {
+	j.trash()
+	j.Document, j.Uploaded, j.Pages = o.Document, now, max(j.Pages, o.Pages)
+	j.Trash = append(slices.Clip(j.Trash), o.Twins...)
+	j.Resend, j.Mark = o.resend, o.mark
+	if j.Cancel {
+		return j.end(Cancelled, now)
+	}
+	j.Keep, j.Finished = time.Time{}, time.Time{}
+	j.allowRefused()
+	j.next(Processing, now)
 	return j
 }
 

@@ -38,7 +38,9 @@ held         written>written  rejected>rejected  failed>failed  cancelled>cancel
 cancel       queued>queued,cancelled  uploading>uploading  doubtful>doubtful,cancelled  processing>processing,cancelled
 again        queued>queued  doubtful>queued,doubtful  processing>processing  written>written  done>queued  rejected>queued  cancelled>queued
 again        failed>queued,processing,written
+adopted      queued>processing,cancelled  failed>processing  rejected>processing  cancelled>processing
 answered
+counted
 `
 
 func parseMoves(t *testing.T) map[string]map[State][]State {
@@ -83,7 +85,9 @@ func everyOutcome() []Outcome {
 		Retry{Err: errTrouble}, Retry{Err: errTrouble, After: 5 * time.Minute}, Reject{Err: errTrouble},
 		Fail{Err: errTrouble}, Gone{Err: errTrouble}, Changed{}, Interrupted{},
 		Held{Hold{Cause: Token, Reason: "no"}}, Held{Hold{Cause: Room, Folder: "/scans", Reason: "full"}},
-		Answered{}, cancel{}, cancel{busy: true}, again{}, again{resend: 1, mark: "sdAB12-x"}, again{twin: 3}, again{twin: 3, wait: true},
+		adopted{Uploaded: Uploaded{Document: "new"}, mark: "sdAB12-y"},
+		adopted{Uploaded: Uploaded{Document: "new", Pages: 3, Twins: []string{"late"}}, mark: "sdAB12-z", resend: 2},
+		Answered{}, Counted{}, cancel{}, cancel{busy: true}, again{}, again{resend: 1, mark: "sdAB12-x"}, again{twin: 3}, again{twin: 3, wait: true},
 	}
 }
 
@@ -198,7 +202,15 @@ func checkMove(t *testing.T, j, next Job, o Outcome) {
 		gone = append(slices.Clip(gone), j.Document)
 	}
 	before := j.documents()
-	if u, ok := o.(Uploaded); ok {
+	u, ok := o.(Uploaded)
+	if a, found := o.(adopted); found {
+		u, ok = a.Uploaded, true
+		gone = nil // what it had is of no use any more
+		if next.Mark != a.mark || next.Resend != a.resend {
+			fail("its document would not be found again under the mark %q", next.Mark)
+		}
+	}
+	if ok {
 		before = append(append(slices.Clip(before), u.Document), u.Twins...)
 	}
 	for _, d := range before {
@@ -229,7 +241,7 @@ func checkMove(t *testing.T, j, next Job, o Outcome) {
 	if !next.State.Final() && next.State != removed && next.Due.IsZero() && !waits && !j.Due.IsZero() {
 		fail("will never be due")
 	}
-	if next.Mark != j.Mark && o.kind() != "again" {
+	if next.Mark != j.Mark && o.kind() != "again" && o.kind() != "adopted" {
 		fail("its mark changed")
 	}
 

@@ -78,10 +78,15 @@ type Queue struct {
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed
 	holds   map[string]Hold
 	folders map[string]folder
+	census  census
 	claimed map[uint64]bool // jobs that a worker has
 	damaged map[uint64]bool // jobs whose record cannot be read
 	probing bool            // a worker has the probe of the account
-	changed chan struct{}   // closed, and replaced, when something changed
+	// A worker has the census, or the deletion of a stray.
+	counting, sweeping bool
+	began              time.Time     // the census that a worker has, or had last
+	strayDue           time.Time     // no stray is due before
+	changed            chan struct{} // closed, and replaced, when something changed
 
 	uncertain error // wraps ErrUncertain; nil while all is well
 }
@@ -277,6 +282,9 @@ func (q *Queue) load() error {
 			return err
 		}
 		if err := t.loadHolds(); err != nil {
+			return err
+		}
+		if err := t.loadCensus(); err != nil {
 			return err
 		}
 		return t.recover()

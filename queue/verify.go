@@ -222,6 +222,7 @@ func (t *tx) verify() (jobs int, err error) {
 			}
 			return nil
 		}),
+		t.verifyStrays(),
 		missing(counts),
 	)
 }

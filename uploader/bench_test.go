@@ -50,6 +50,7 @@ type setup struct {
 	doubt     time.Duration
 	workers   int
 	grace     time.Duration
+	census    bool // the service's list is read at the start
 }
 
 var transcribe = queue.Options{
@@ -75,6 +76,9 @@ func newBench(t *testing.T, s setup) *bench {
 	}
 	b.api = api
 	b.open(s)
+	if !s.census { // it is not what most tests are about
+		b.reports(b.claim(queue.Census), queue.Counted{})
+	}
 	t.Cleanup(func() {
 		b.queue.Close()
 		if t.Failed() {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
-	"strings"
 	"time"
 
 	"scandrop/internal/hwocr"
@@ -55,52 +55,102 @@ func (u *Uploader) lookUp(ctx context.Context, t queue.Task) queue.Outcome {
 // look reads the service's list back to the job's upload. Nothing is deleted
 // by us meanwhile: rows would move up to pages that were read already. Where
 // others delete, the client notices, and the look begins anew.
-func (u *Uploader) look(ctx context.Context, j queue.Job) (sight, error) {
+func (u *Uploader) look(ctx context.Context, j queue.Job) (s sight, err error) {
+	err = u.undisturbed(ctx, func() error {
+		s, err = u.lookOnce(ctx, j)
+		return err
+	})
+	return s, err
+}
+
+// undisturbed lets read read the service's list while we delete nothing, and
+// anew, a few times, where others do.
+func (u *Uploader) undisturbed(ctx context.Context, read func() error) error {
 	if err := u.deleting.Acquire(ctx, all); err != nil {
-		return sight{}, err
+		return err
 	}
 	defer u.deleting.Release(all)
 	for tries := 1; ; tries++ {
-		s, err := u.lookOnce(ctx, j)
+		err := read()
 		if errors.Is(err, hwocr.ErrShifted) && tries < 3 {
 			continue
 		}
-		return s, err
+		return err
 	}
+}
+
+// rows goes through the service's list, each document once: a new one pushes
+// others on to the next page.
+func (u *Uploader) rows(ctx context.Context) iter.Seq2[hwocr.Document, error] {
+	return func(yield func(hwocr.Document, error) bool) {
+		seen := map[string]bool{}
+		for d, err := range u.API.Documents(ctx, perPage) {
+			if err == nil && seen[d.ID] {
+				continue
+			}
+			seen[d.ID] = true
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// A naming is what a list shows of whether it gives our names back.
+type naming struct {
+	rows                      int
+	named                     bool // some document has a name
+	knownNamed, knownNameless bool // one that we know of bears its mark, or does not
+}
+
+// row takes note of a row; owner is the job that has it, if one is known.
+func (n *naming) row(d hwocr.Document, mark string, owner queue.Job) {
+	n.rows++
+	n.named = n.named || d.Name != ""
+	switch {
+	case owner.ID == 0:
+	case mark == owner.Mark:
+		n.knownNamed = true
+	default:
+		n.knownNameless = true
+	}
+}
+
+// nameless reports whether the list proves nothing.
+func (n *naming) nameless() bool {
+	return !n.knownNamed && (n.knownNameless || n.rows > 0 && !n.named)
+}
+
+// owner is the job that has the document; the zero Job if none has.
+func (u *Uploader) owner(d hwocr.Document) (queue.Job, error) {
+	j, err := u.Queue.ByDocument(d.ID)
+	if err != nil && !errors.Is(err, queue.ErrNoJob) {
+		return queue.Job{}, fmt.Errorf("look into the queue: %w", err)
+	}
+	return j, nil
 }
 
 func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
 	var s sight
-	mark := strings.ToLower(j.Mark)
-	rows, named, knownNamed, knownNameless := 0, false, false, false
-	seen := map[string]bool{}
+	var names naming
 	var times clock
-	for d, err := range u.API.Documents(ctx, perPage) {
+	us := u.Queue.Installation()
+	for d, err := range u.rows(ctx) {
 		if err != nil {
 			return sight{}, err
 		}
-		if seen[d.ID] { // a new document pushed it on to the next page
-			continue
+		owner, err := u.owner(d)
+		if err != nil {
+			return sight{}, err
 		}
-		seen[d.ID] = true
-		rows++
-		name := strings.ToLower(d.Name)
-		named = named || name != ""
-		owner, err := u.Queue.ByDocument(d.ID)
-		known := err == nil
-		switch {
-		case err != nil && !errors.Is(err, queue.ErrNoJob):
-			return sight{}, fmt.Errorf("look into the queue: %w", err)
-		case known && strings.Contains(name, strings.ToLower(owner.Mark)):
-			knownNamed = true
-		case known:
-			knownNameless = true
-		}
+		known := owner.ID != 0
+		mark, _ := us.Find(d.Name)
+		names.row(d, mark, owner)
 		times.row(d, owner)
 		if known && owner.ID != j.ID && owner.Sent.After(j.Sent) {
 			s.later = true
 		}
-		if strings.Contains(name, mark) && (!known || owner.ID == j.ID) {
+		if mark == j.Mark && (!known || owner.ID == j.ID) {
 			s.marked = append(s.marked, d)
 		}
 		if len(s.marked) > maxMarked {
@@ -111,7 +161,7 @@ func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
 			break
 		}
 	}
-	s.nameless = !knownNamed && (knownNameless || rows > 0 && !named)
+	s.nameless = names.nameless()
 	return s, nil
 }
 

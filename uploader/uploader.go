@@ -188,6 +188,10 @@ func (u *Uploader) take(ctx context.Context, t queue.Task) {
 		o = u.delete(ctx, t)
 	case queue.Probe:
 		o = u.probe(ctx)
+	case queue.Census:
+		o = u.census(ctx)
+	case queue.Sweep:
+		o = u.sweep(ctx, t.Stray)
 	}
 	u.report(ctx, t, o)
 }
@@ -229,8 +233,8 @@ func (u *Uploader) complain(log *slog.Logger, err error) {
 
 // tell logs a move of a job.
 func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue.Job) {
-	if t.Step == queue.Probe {
-		u.tellProbe(o)
+	if t.Job.ID == 0 {
+		u.tellAccount(t, o)
 		return
 	}
 	u.Moved(j)
@@ -273,14 +277,5 @@ func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue
 		log.Warn("job held", keyCause, o.Hold.Cause, keyError, o.Hold.Reason)
 	case queue.Interrupted:
 		log.Debug("job interrupted")
-	}
-}
-
-func (u *Uploader) tellProbe(o queue.Outcome) {
-	switch o := o.(type) {
-	case queue.Answered:
-		u.Log.Info("the service answers again")
-	case queue.Held:
-		u.Log.Warn("still held", keyCause, o.Hold.Cause, keyError, o.Hold.Reason)
 	}
 }

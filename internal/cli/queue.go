@@ -437,7 +437,8 @@ func (a *app) queueRelease() *cobra.Command {
 		Use:   "release [HOLD...]",
 		Short: "Lift holds",
 		Long: `Lift the holds with these names, as "queue list" shows them, or all of them.
-Trouble that is not over holds again at the next attempt.`,
+Trouble that is not over holds again at the next attempt. "rebuilt" is lifted by
+its own name only: what the service has may be paid for again then.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, keys []string) error {
 			return a.withQueue(func(q *queue.Queue) error {
@@ -456,6 +457,9 @@ Trouble that is not over holds again at the next attempt.`,
 					total += n
 				}
 				fmt.Fprintf(a.Err, "scandrop: %d released\n", total)
+				for _, h := range q.Holds() { // "all" does not lift what may cost money
+					fmt.Fprintf(a.Err, "scandrop: still held: %s: %s\n", clean(h.Key()), clean(h.Reason))
+				}
 				return nil
 			})
 		},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -21,7 +22,7 @@ func (a *app) remote() *cobra.Command {
 		Use:   "remote",
 		Short: "Look at the documents on the service",
 	}
-	c.AddCommand(a.remoteList(), a.remoteDelete())
+	c.AddCommand(a.remoteList(), a.remoteDelete(), a.remotePurge())
 	return c
 }
 
@@ -61,6 +62,42 @@ type documentView struct {
 	Pages   int       `json:"pages,omitempty"`
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
+	Owner   owner     `json:"owner"`
+	Job     uint64    `json:"job,omitempty"` // that has it
+}
+
+// An owner says whose a document is, by the mark in its name. The words are a
+// contract.
+type owner string
+
+const (
+	ours     owner = "ours"                 // this installation's
+	others   owner = "another installation" // some other scandrop's
+	stranger owner = "not scandrop's"       // it bears no mark
+)
+
+// words say whose the document is, and which job has it, if the queue could be
+// asked.
+func (v documentView) words(asked bool) string {
+	switch {
+	case v.Job != 0:
+		return fmt.Sprintf("ours, job %d", v.Job)
+	case v.Owner == ours && asked:
+		return "ours, no job"
+	}
+	return string(v.Owner)
+}
+
+// ownerOf tells whose a document is.
+func ownerOf(d hwocr.Document, us queue.Installation) (whose owner, mark string) {
+	mark, any := us.Find(d.Name)
+	switch {
+	case mark != "":
+		return ours, mark
+	case any:
+		return others, ""
+	}
+	return stranger, ""
 }
 
 func (a *app) remoteList() *cobra.Command {
@@ -68,7 +105,10 @@ func (a *app) remoteList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the documents on the service, the newest first",
-		Args:  cobra.NoArgs,
+		Long: `List the documents on the service, the newest first, and whose they are: ours,
+and which job has them; another installation's of scandrop; or not scandrop's.
+While a daemon has the queue, the jobs cannot be told.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.load()
 			if err != nil {
@@ -79,12 +119,15 @@ func (a *app) remoteList() *cobra.Command {
 				return err
 			}
 			views := []documentView{}
+			us, _ := daemon.Installation(conf)
 			for d, err := range api.Documents(c.Context(), 200) {
 				if err != nil {
 					return explainService(err)
 				}
-				views = append(views, documentView{d.ID, d.Name, d.Status, d.Action, d.Pages, d.Created, d.Expires})
+				whose, _ := ownerOf(d, us)
+				views = append(views, documentView{d.ID, d.Name, d.Status, d.Action, d.Pages, d.Created, d.Expires, whose, 0})
 			}
+			asked := a.addJobs(conf, views)
 			if asJSON {
 				e := json.NewEncoder(plainJSON{a.Out})
 				e.SetIndent("", " ")
@@ -92,7 +135,7 @@ func (a *app) remoteList() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 			if len(views) > 0 {
-				fmt.Fprintln(w, "DOCUMENT\tSTATUS\tPAGES\tCREATED\tNAME")
+				fmt.Fprintln(w, "DOCUMENT\tSTATUS\tPAGES\tCREATED\tOWNER\tNAME")
 			}
 			for _, v := range views {
 				pages, created := "", ""
@@ -102,13 +145,38 @@ func (a *app) remoteList() *cobra.Command {
 				if !v.Created.IsZero() {
 					created = moment(v.Created)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", column(v.ID), column(v.Status), pages, created, column(v.Name))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", column(v.ID), column(v.Status), pages, created, v.words(asked), column(v.Name))
 			}
 			return w.Flush()
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	return c
+}
+
+// addJobs adds which jobs have the documents, and reports whether the queue
+// could be asked. If it cannot, that is said, and is no error.
+func (a *app) addJobs(conf *config.Config, views []documentView) bool {
+	if !slices.ContainsFunc(views, func(v documentView) bool { return v.Owner == ours }) {
+		return false
+	}
+	q, err := a.openQueue(conf)
+	if err != nil {
+		fmt.Fprintf(a.Err, "scandrop: which jobs have them is not known: %s\n", clean(err.Error()))
+		return false
+	}
+	defer q.Close()
+	for i, v := range views {
+		j, err := q.ByDocument(v.ID)
+		switch {
+		case err == nil:
+			views[i].Job = j.ID
+		case !errors.Is(err, queue.ErrNoJob):
+			fmt.Fprintf(a.Err, "scandrop: which jobs have them is not known: %s\n", clean(err.Error()))
+			return false
+		}
+	}
+	return true
 }
 
 func (a *app) remoteDelete() *cobra.Command {

@@ -2,6 +2,8 @@ package cli_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -20,7 +22,11 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"scandrop/internal/cli"
+	"scandrop/internal/config"
+	"scandrop/internal/daemon"
+	"scandrop/internal/hwocr"
 	"scandrop/internal/sandbox"
+	"scandrop/queue"
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +49,7 @@ func TestMain(m *testing.M) {
 //	service uploads N          it has made that many documents
 //	service left N             it holds that many documents
 //	service calls OP MOST      there were at most that many calls of an operation
+//	plant NAME WHOSE           uploads a document past scandrop: ours, namesake, other, stranger, or a scan
 //	configure FILE             puts the service's address in place of $URL
 //	hold FILE                  another process's queue: locks the file for the rest of the script
 func TestScripts(t *testing.T) {
@@ -71,7 +78,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "c.yaml"), []byte(config), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "scan": scan, "big": big, "service": service, "hold": hold, "configure": configure,
+			"exits": exits, "scan": scan, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
 		},
 	})
 }
@@ -169,6 +176,36 @@ func service(ts *testscript.TestScript, neg bool, args []string) {
 	if want := number(ts, args[1]); got != want {
 		ts.Fatalf("service %s is %d, not %d", args[0], got, want)
 	}
+}
+
+// plant uploads a document under a name that ends in somebody's mark.
+func plant(ts *testscript.TestScript, _ bool, args []string) {
+	us, known := daemon.Installation(&config.Config{State: ts.MkAbs("state")})
+	if !known {
+		ts.Fatalf("there is no installation")
+	}
+	switch name := args[0]; args[1] {
+	case "ours":
+		args[0] = name + us.Mark(queue.Digest{1}, 0)
+	case "namesake":
+		args[0] = name + queue.Installation{Name: us.Name, Key: []byte("another's")}.Mark(queue.Digest{1}, 0)
+	case "other":
+		args[0] = name + queue.Installation{Name: "ZZ22", Key: us.Key}.Mark(queue.Digest{1}, 0)
+	case "stranger":
+	default: // the scan's own
+		content := sha256.Sum256([]byte(ts.ReadFile(args[1])))
+		args[0] = name + us.Mark(queue.Identity(content, queue.Options{Action: "transcribe"}), 0)
+	}
+	api, err := hwocr.New(hwocr.Config{
+		URL: ts.Getenv("URL"), Token: func() (string, error) { return ts.Getenv("SCANDROP_TOKEN"), nil },
+	})
+	check(ts, err)
+	content := "GIF89a\x01\x00\x01\x00\x00\x00\x00" + args[0]
+	_, err = api.Upload(context.Background(), hwocr.Upload{
+		Name: args[0] + ".gif", Action: "transcribe", Body: strings.NewReader(content), Size: int64(len(content)),
+		Content: sha256.Sum256([]byte(content)),
+	})
+	check(ts, err)
 }
 
 func configure(ts *testscript.TestScript, _ bool, files []string) {

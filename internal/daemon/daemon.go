@@ -272,6 +272,8 @@ func (d *daemon) add(files []watcher.File, options map[string]queue.Options) err
 			continue
 		case a.Job.State == queue.Rejected:
 			log.Warn("job rejected", "error", a.Job.Error)
+		case a.Job.State == queue.Processing:
+			log.Info("the service has this scan already, under our mark", "document", a.Job.Document)
 		case a.Job.Twin != 0:
 			log.Info("job queued, its content is known", "same_as", a.Job.Twin)
 		default:
@@ -306,7 +308,13 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 		}
 		d.Log.Info("folder is back", "folder", folder)
 	}
-	if scanned && !d.queue.Introduced(folder) {
+	if !scanned {
+		return
+	}
+	if err := d.queue.Looked(folder); err != nil {
+		d.Log.Error("the queue could not be written", "error", err)
+	}
+	if !d.queue.Introduced(folder) {
 		if err := d.queue.Introduce(folder); err != nil {
 			d.Log.Error("the queue could not be written", "error", err)
 		}

@@ -257,6 +257,17 @@ func (s state) installation(path string) (queue.Installation, error) {
 	return i, nil
 }
 
+// Installation reads what makes the marks of a configuration's documents, and
+// changes nothing. It reports whether there is such a thing: without it no
+// document is ours.
+func Installation(c *config.Config) (queue.Installation, bool) {
+	text, err := os.ReadFile(filepath.Join(c.State, installationFile))
+	if err != nil {
+		return queue.Installation{}, false
+	}
+	return parseInstallation(text)
+}
+
 // keptInstallation is the copy in the queue file, if there is one.
 func (s state) keptInstallation(path string) (text []byte, ok bool) {
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
