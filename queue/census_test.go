@@ -331,9 +331,17 @@ func TestRebuildSpares(t *testing.T) {
 		if err := q.Rebuild(); err != nil {
 			t.Fatal(err)
 		}
+		if err := q.Looked("/scans"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
 		count(t, q, unknown("x", q))
 		count(t, q, unknown("x", q)) // after the doubt
-		count(t, q, unknown("x", q)) // a day later; the folder was not looked through
+		count(t, q, unknown("x", q)) // a day later
+		next(t, q, Sweep)
+		if waited := time.Since(began); waited < 24*time.Hour {
+			t.Errorf("it is deleted after %v", waited)
+		}
 	})
 }
 
@@ -523,7 +531,7 @@ func TestFind(t *testing.T) {
 	namesake := Installation{Name: "AB12", Key: []byte("theirs")}.Mark(Digest{1}, 0)
 	for _, test := range []struct {
 		name, ours string
-		any        bool
+		marked     bool
 	}{
 		{"letter." + mark + ".pdf", mark, true},
 		{strings.ToUpper("letter." + mark + ".pdf"), mark, true},
@@ -537,8 +545,8 @@ func TestFind(t *testing.T) {
 		{"letter.pdf", "", false},
 		{"", "", false},
 	} {
-		if ours, any := us.Find(test.name); ours != test.ours || any != test.any {
-			t.Errorf("%q: %q, %v; want %q, %v", test.name, ours, any, test.ours, test.any)
+		if ours, marked := us.Find(test.name); ours != test.ours || marked != test.marked {
+			t.Errorf("%q: %q, %v; want %q, %v", test.name, ours, marked, test.ours, test.marked)
 		}
 	}
 	if ours, _ := (Installation{}).Find("letter.sd" + mark[2:]); ours != "" {

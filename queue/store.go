@@ -165,7 +165,7 @@ type tx struct {
 	folders    map[string]folder
 	configured map[string]int
 	census     census
-	strays     bool // that there are others now
+	strayDue   bool // some stray is due at another time
 	err        error
 }
 
@@ -240,7 +240,7 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 		return err
 	}
 	q.holds, q.folders, q.census = t.holds, t.folders, t.census
-	if t.strays {
+	if t.strayDue {
 		q.strayDue = time.Time{}
 	}
 	q.wake()
