@@ -98,12 +98,11 @@ func strayKey(s Stray) []byte { return []byte(s.Mark + "\x00" + s.Document) }
 
 func (t *tx) putStray(r strayRecord) {
 	t.putJSON(bucketStrays, strayKey(r.Stray), r)
-	t.strays = true
+	t.strayDue = t.strayDue || !r.Due.IsZero()
 }
 
 func (t *tx) dropStray(s Stray) {
 	t.delete(bucketStrays, strayKey(s))
-	t.strays = true
 }
 
 // eachStray calls f for the strays whose keys have the prefix, until f returns
@@ -152,7 +151,7 @@ func (t *tx) setDue(due time.Time) {
 }
 
 func (t *tx) holdRebuilt(reason string) {
-	h := Hold{Cause: Rebuilt, Reason: reason, Since: t.now, Next: t.now}
+	h := Hold{Cause: Rebuilt, Reason: reason, Since: t.now, Next: t.census.Next}
 	if old, stands := t.holds[h.Key()]; stands {
 		h.Since = old.Since
 	}
@@ -393,6 +392,7 @@ func (t *tx) counted(o Counted, began time.Time, claimed map[uint64]bool) {
 			c := t.census
 			c.Next = settled
 			t.putCensus(c)
+			t.holdRebuilt("the queue file was restored; the service's list was read, and is read once more before anything is sent, as it may lag")
 			return
 		}
 		t.release(func(h Hold) bool { return h.Cause == Rebuilt })

@@ -301,6 +301,75 @@ func TestKeepsCopies(t *testing.T) {
 	})
 }
 
+// A person who pays for a scan again keeps the earlier copy where copies stay.
+func TestKeepsEarlierCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open24(t)
+		s := scan("/scans/a.pdf", "a")
+		s.Options.DeleteRemote = false
+		j := add(t, q, s)[0]
+		for _, document := range []string{"first", "second"} {
+			report(t, q, Task{Step: Upload, Job: report(t, q, next(t, q, Upload), Sending{})}, Uploaded{Document: document})
+			report(t, q, next(t, q, Collect), Collected{})
+			if document == "first" {
+				if _, err := q.Retry(j.ID, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		shown := []Stray{stray("first", j, q, 0), stray("second", j, q, 1)}
+		count(t, q, shown...)
+		count(t, q, shown...) // and nothing else in between
+	})
+}
+
+// What was about to be deleted when the queue was restored waits for its scan.
+func TestRebuildSpares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open24(t)
+		count(t, q, unknown("x", q))
+		if err := q.Rebuild(); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Looked("/scans"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		count(t, q, unknown("x", q))
+		count(t, q, unknown("x", q)) // after the doubt
+		count(t, q, unknown("x", q)) // a day later
+		next(t, q, Sweep)
+		if waited := time.Since(began); waited < 24*time.Hour {
+			t.Errorf("it is deleted after %v", waited)
+		}
+	})
+}
+
+// A document of a job that wants none was paid for all the same: its content is
+// not sent again without a person.
+func TestStrayIsPaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open24(t)
+		j := add(t, q, scan("/scans/a.pdf", "a"))[0]
+		if _, err := q.Cancel(j.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Configure("/scans", Options{Action: "transcribe"}); err != nil { // nothing is swept
+			t.Fatal(err)
+		}
+		for range 2 { // once, however often it is seen
+			count(t, q, stray("late", j, q, 0))
+		}
+		if record := identityOf(t, q, j); record.Paid != 1 {
+			t.Errorf("%d documents are paid for, want 1", record.Paid)
+		}
+		again := add(t, q, scan("/scans/again.pdf", "a"))[0]
+		if again.State != Rejected {
+			t.Errorf("the same content is %s", again.State)
+		}
+	})
+}
+
 // Nothing is sent from a restored queue before the list was read as long after
 // it as a look-up would take.
 func TestRebuild(t *testing.T) {
@@ -462,7 +531,7 @@ func TestFind(t *testing.T) {
 	namesake := Installation{Name: "AB12", Key: []byte("theirs")}.Mark(Digest{1}, 0)
 	for _, test := range []struct {
 		name, ours string
-		any        bool
+		marked     bool
 	}{
 		{"letter." + mark + ".pdf", mark, true},
 		{strings.ToUpper("letter." + mark + ".pdf"), mark, true},
@@ -476,8 +545,8 @@ func TestFind(t *testing.T) {
 		{"letter.pdf", "", false},
 		{"", "", false},
 	} {
-		if ours, any := us.Find(test.name); ours != test.ours || any != test.any {
-			t.Errorf("%q: %q, %v; want %q, %v", test.name, ours, any, test.ours, test.any)
+		if ours, marked := us.Find(test.name); ours != test.ours || marked != test.marked {
+			t.Errorf("%q: %q, %v; want %q, %v", test.name, ours, marked, test.ours, test.marked)
 		}
 	}
 	if ours, _ := (Installation{}).Find("letter.sd" + mark[2:]); ours != "" {

@@ -335,14 +335,14 @@ func (i Installation) check(code string) string {
 var markPattern = regexp.MustCompile(`sd([a-z0-9]{4})-([a-z2-7]{12})([a-z2-7]{4})`)
 
 // Find finds a mark in a file name that the service gives back, in whatever
-// case. ours is its canonical form if it is one of this installation's; any
+// case. ours is its canonical form if it is one of this installation's; marked
 // reports whether there is one at all, of whichever installation.
-func (i Installation) Find(name string) (ours string, any bool) {
+func (i Installation) Find(name string) (ours string, marked bool) {
 	for _, m := range markPattern.FindAllStringSubmatch(strings.ToLower(name), -1) {
-		any = true
+		marked = true
 		if strings.EqualFold(m[1], i.Name) && m[3] == i.check(m[2]) {
 			ours = "sd" + i.Name + "-" + m[2] + m[3]
 		}
 	}
-	return ours, any
+	return ours, marked
 }

@@ -167,7 +167,7 @@ type tx struct {
 	configured map[string]int
 	ended      []uint64 // jobs that the journal is to tell of
 	census     census
-	strays     bool // that there are others now
+	strayDue   bool // some stray is due at another time
 	err        error
 }
 
@@ -256,7 +256,7 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 		return q.failed(err, id)
 	}
 	q.holds, q.folders, q.census = t.holds, t.folders, t.census
-	if t.strays {
+	if t.strayDue {
 		q.strayDue = time.Time{}
 	}
 	q.wake()

@@ -63,7 +63,11 @@ func (u *Uploader) sweep(ctx context.Context, s queue.Stray) queue.Outcome {
 // tellAccount logs a step that is not a job's.
 func (u *Uploader) tellAccount(t queue.Task, o queue.Outcome) {
 	if held, ok := o.(queue.Held); ok {
-		u.Log.Warn("still held", keyCause, held.Hold.Cause, keyError, held.Hold.Reason)
+		what := "held"
+		if t.Step == queue.Probe {
+			what = "still held"
+		}
+		u.Log.Warn(what, keyCause, held.Hold.Cause, keyError, held.Hold.Reason)
 		return
 	}
 	switch t.Step {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -240,49 +239,5 @@ func TestLostNameless(t *testing.T) {
 		b.until("it is done", func() bool { return b.job(j.ID).State == queue.Done })
 		wantRequests(t, sb, "upload", 1, 1)
 		b.wantHolds()
-	})
-}
-
-// While the list is read for strays we delete nothing, as for a look-up.
-func TestCensusKeepsOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sb := newSandbox(t, sandbox.Options{Trouble: script(t, "list: slow 3s\ndelete: slow 1s")})
-		var listing, deleting atomic.Int32
-		var both atomic.Bool
-		b := newBench(t, setup{workers: 4, transport: service(func(op string, req *http.Request) (*http.Response, error) {
-			var mine *atomic.Int32
-			switch op {
-			case opList:
-				mine = &listing
-			case opDelete:
-				mine = &deleting
-			default:
-				return sb.RoundTripper().RoundTrip(req)
-			}
-			mine.Add(1)
-			defer mine.Add(-1)
-			if listing.Load() > 0 && deleting.Load() > 0 {
-				both.Store(true)
-			}
-			return sb.RoundTripper().RoundTrip(req)
-		})})
-		if err := b.queue.Rebuild(); err != nil { // one census now, and one that comes first
-			t.Fatal(err)
-		}
-		for n := range 12 {
-			b.plant(b.stranger(n), scan(fmt.Sprint("stray", n)))
-			b.drop(fmt.Sprintf("scan%d.gif", n), scan(fmt.Sprint(n)), transcribe)
-		}
-		if err := b.queue.Looked(b.dir); err != nil {
-			t.Fatal(err)
-		}
-		stop := b.run()
-		defer stop()
-		b.until("all is done", func() bool { return b.counts()[queue.Done] == 12 })
-		time.Sleep(49 * time.Hour)
-		wantLeft(t, sb, 0)
-		if both.Load() {
-			t.Error("a document was deleted while the list was read")
-		}
 	})
 }

@@ -90,11 +90,11 @@ func (v documentView) words(asked bool) string {
 
 // ownerOf tells whose a document is.
 func ownerOf(d hwocr.Document, us queue.Installation) (whose owner, mark string) {
-	mark, any := us.Find(d.Name)
+	mark, marked := us.Find(d.Name)
 	switch {
 	case mark != "":
 		return ours, mark
-	case any:
+	case marked:
 		return others, ""
 	}
 	return stranger, ""
