@@ -10,46 +10,41 @@ import (
 // Replay puts into the queue what the journal tells and the queue does not
 // know, because the file was lost and an older copy of it, or an empty one,
 // took its place. entries are all that the journal holds after [Queue.Head], in
-// their order; of them only those are new whose number the queue has not given
-// yet, as each was counted in the transaction that it tells of. n is how many
-// entries were new.
+// their order, and head is its last line, which is acknowledged. Those that wait
+// in the outbox as they are in the journal are no news, and leave it; all others
+// are. n says how many were.
 //
 // Afterwards nothing is sent that was paid for, and new entries have numbers
-// above the journal's last. What still waits in the outbox and is in the journal
-// has left it; what is not has a new number. Replay may be repeated. If entries
-// yields an error Replay ends with it, and is to be repeated. It must come
-// before workers claim anything; else it fails and changes nothing.
-func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
+// above the journal's last; what still waits in the outbox has new ones, too.
+// Replay may be repeated. If entries yields an error Replay ends with it, and is
+// to be repeated. It must come before workers claim anything; else it fails and
+// changes nothing.
+func (q *Queue) Replay(entries iter.Seq2[Entry, error], head Head) (n int, err error) {
 	const most = 500 // in a transaction
-	var (
-		chunk []Entry
-		known uint64 // the last number that was given before
-		last  uint64 // the last in the journal
-	)
-	err = q.read(func(t *tx) error {
-		known = t.Bucket(bucketOutbox).Sequence()
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
+	var chunk []Entry
 	replay := func(end bool) error {
-		made := 0
+		news := 0
 		err := q.update(func(t *tx) error {
 			if len(q.claimed) > 0 {
 				return errors.New("the journal cannot be replayed while jobs are worked on")
 			}
-			box := t.Bucket(bucketOutbox)
+			known, err := t.head()
+			if err != nil {
+				return err
+			}
+			last := known.Seq
 			for _, e := range chunk {
-				switch last = max(last, e.Seq); {
-				case e.Seq <= known:
-					t.journaled(e)
-				default:
+				last = max(last, e.Seq)
+				if e.Seq > known.Seq && !t.journaled(e) {
 					t.replay(e)
-					made++
+					news++
 				}
 			}
-			if last > box.Sequence() {
+			if end {
+				last = max(last, head.Seq)
+				t.putJSON(bucketMeta, keyHead, head)
+			}
+			if box := t.Bucket(bucketOutbox); last > box.Sequence() {
 				t.fail(box.SetSequence(last))
 			}
 			t.ended = nil // the journal has them
@@ -60,7 +55,7 @@ func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
 			return nil
 		})
 		if err == nil {
-			n += made
+			n += news
 			chunk = chunk[:0]
 		}
 		return err
@@ -79,13 +74,16 @@ func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
 	return n, replay(true)
 }
 
-// journaled takes an entry out of the outbox that is in the journal as it is.
-func (t *tx) journaled(e Entry) {
+// journaled takes an entry out of the outbox that is in the journal as it is,
+// and reports whether it was there.
+func (t *tx) journaled(e Entry) bool {
 	text, err := json.Marshal(e)
 	t.fail(err)
-	if bytes.Equal(t.get(bucketOutbox, key64(e.Seq)), text) {
-		t.delete(bucketOutbox, key64(e.Seq))
+	if !bytes.Equal(t.get(bucketOutbox, key64(e.Seq)), text) {
+		return false
 	}
+	t.delete(bucketOutbox, key64(e.Seq))
+	return true
 }
 
 // renumber gives new numbers to the waiting entries up to last: the journal has

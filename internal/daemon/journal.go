@@ -52,14 +52,11 @@ func (s state) agree(q *queue.Queue, head queue.Head) error {
 			"file", s.dir, "last_line", head.Seq, "last_line_written", known.Seq)
 		return nil
 	}
-	n, err := q.Replay(s.entries(known.Seq))
-	if err != nil {
-		return err
-	}
+	n, err := q.Replay(s.entries(known.Seq), head)
 	if n > 0 {
 		s.Log.Warn("the queue was older than the journal; jobs were rebuilt from the journal", "lines", n)
 	}
-	return q.Acknowledge(head)
+	return err
 }
 
 // entries goes through what the journal tells after that line. What cannot be
