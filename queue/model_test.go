@@ -2,7 +2,9 @@ package queue
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -56,7 +58,10 @@ func TestModel(t *testing.T) {
 				"rebuild":   m.rebuild,
 				"look":      m.look,
 				"wait":      m.wait,
+				"journal":   m.write,
+				"snapshot":  m.snapshot,
 			})
+			m.restore(rt)
 		})
 	})
 }
@@ -100,6 +105,10 @@ type model struct {
 	remote    map[string]string // documents at the service, and their marks
 	listed    []Stray           // what the service's list said when the census began
 	rebuilt   time.Time         // when the queue was restored, until the list was read long enough after
+
+	journal   []Entry // its lines
+	copied    string  // the last snapshot; "" if there is none
+	snapshots int
 }
 
 func (m *model) open(t *rapid.T) {
@@ -110,6 +119,187 @@ func (m *model) open(t *rapid.T) {
 	}
 	q.db.NoSync = true // a crash of the process, not of the machine; and many of them
 	m.q = q
+}
+
+// write moves entries from the outbox to the journal, of which some may be there
+// already, and may be cut off before it says so.
+func (m *model) write(t *rapid.T) {
+	entries, err := m.q.Outbox(rapid.IntRange(1, 5).Draw(t, "entries"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if n := len(m.journal); n == 0 || e.Seq > m.journal[n-1].Seq {
+			m.journal = append(m.journal, e)
+		}
+	}
+	if len(entries) == 0 || rapid.Bool().Draw(t, "cut off") {
+		return
+	}
+	head := Head{Seq: m.journal[len(m.journal)-1].Seq, Hash: Digest{rapid.Byte().Draw(t, "hash")}}
+	if err := m.q.Acknowledge(head); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := m.q.Head(); is != head || err != nil {
+		t.Fatalf("the head is %v, %v, want %v", is, err, head)
+	}
+	if entries, err := m.q.Outbox(1); err != nil || len(entries) > 0 && entries[0].Seq <= head.Seq {
+		t.Fatalf("what was acknowledged waits on: %v, %v", entries, err)
+	}
+}
+
+func (m *model) snapshot(t *rapid.T) {
+	m.snapshots++
+	m.copied = fmt.Sprint(m.path, "-", m.snapshots)
+	if err := m.q.Snapshot(m.copied); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// told is all that was told of ends, in the journal and the outbox.
+func (m *model) told(t *rapid.T) []Entry {
+	told := slices.Clone(m.journal)
+	entries, err := m.q.Outbox(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if n := len(told); n == 0 || e.Seq > told[n-1].Seq {
+			told = append(told, e)
+		}
+	}
+	for i, e := range told {
+		if e.Seq != uint64(i)+1 {
+			t.Fatalf("entry %d has the number %d", i+1, e.Seq)
+		}
+	}
+	return told
+}
+
+// restore loses the queue, and makes of its last snapshot, or of nothing, and of
+// the journal, another one that knows every end, and pays for nothing again.
+func (m *model) restore(t *rapid.T) {
+	for _, path := range slices.Compact([]string{m.path + "-empty", cmp.Or(m.copied, m.path+"-empty")}) {
+		q, err := Open(Config{Path: path, Installation: Installation{Name: "AB12", Key: []byte("key")}, Timeout: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer q.Close()
+		q.db.NoSync = true
+		head, known := Head{}, uint64(0)
+		err = q.read(func(b *tx) (err error) {
+			known = b.Bucket(bucketOutbox).Sequence()
+			head, err = b.head()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := func(yield func(Entry, error) bool) {
+			for _, e := range m.journal {
+				text, err := json.Marshal(e)
+				var read Entry
+				if err == nil {
+					err = json.Unmarshal(text, &read)
+				}
+				if e.Seq > head.Seq && !yield(read, err) {
+					return
+				}
+			}
+		}
+		last := Head{Seq: uint64(len(m.journal)), Hash: Digest{1}}
+		if _, err := q.Replay(after, last); err != nil {
+			t.Fatal(err)
+		}
+		check(t, q)
+		if n, err := q.Replay(after, last); n != 0 || err != nil {
+			t.Fatalf("replayed once more: %d entries were new, %v", n, err)
+		}
+		check(t, q)
+		jobs := map[uint64]Job{}
+		for j, err := range q.All(Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			jobs[j.ID] = j
+		}
+		ends := map[uint64]Entry{}
+		for _, e := range m.journal {
+			if e.Seq > known {
+				ends[e.ID] = e
+			}
+			err := q.read(func(b *tx) error {
+				if is := b.identity(e.Identity); is.Paid < e.Paid || is.Resends < e.Resends {
+					return fmt.Errorf("entry %d was paid for %d times, sent again %d times, and is known as %+v", e.Seq, e.Paid, e.Resends, is)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for id, e := range ends {
+			if !sameEnd(jobs[id], e.Job) {
+				t.Fatalf("job %d ended as %+v, and was restored as %+v", id, e.Job, jobs[id])
+			}
+		}
+		for id, j := range jobs {
+			err := q.read(func(b *tx) error {
+				if j.State == Queued && !j.Due.IsZero() && j.Twin == 0 && j.Resend == 0 && j.Resent == 0 && b.identity(j.Identity).Paid > 0 {
+					return fmt.Errorf("job %d was paid for and is to be sent", id)
+				}
+				twin, err := b.job(j.Twin)
+				if j.State == Queued && j.Due.IsZero() && (err != nil || twin.State.Final()) {
+					return fmt.Errorf("job %d waits for job %d, which is %q", id, j.Twin, twin.State)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What ends now has numbers that the journal does not have.
+		added, err := q.Add(Scan{Folder: "/scans", Path: "/scans/new.pdf", ModTime: time.Now(), Reject: "empty"})
+		if err != nil || jobs[added[0].Job.ID].ID != 0 {
+			t.Fatalf("job %d has the number of another, %v", added[0].Job.ID, err)
+		}
+		entries, err := q.Outbox(1 << 20)
+		if err != nil || len(entries) == 0 || entries[0].Seq <= last.Seq {
+			t.Fatalf("the journal ends with %d, and the outbox begins with %+v, %v", last.Seq, entries, err)
+		}
+		// Nothing is told twice, and nothing is left untold.
+		for _, e := range entries {
+			for _, line := range m.journal {
+				if line.ID == e.ID && sameEnd(line.Job, e.Job) && line.At.Equal(e.At) {
+					t.Fatalf("entry %d waits, and is line %d of the journal", e.Seq, line.Seq)
+				}
+			}
+		}
+		ended(t, q, append(slices.Clone(m.journal), entries...))
+	}
+}
+
+// sameEnd reports whether b tells of the job's end as a is.
+func sameEnd(a, b Job) bool {
+	return a.State == b.State && a.Path == b.Path && a.Content == b.Content && a.Identity == b.Identity && a.Finished.Equal(b.Finished) &&
+		a.Document == b.Document && slices.Equal(a.Trash, b.Trash) && a.Moved == b.Moved && a.Source == b.Source && a.Deleted.Equal(b.Deleted)
+}
+
+// ended holds the jobs that are at their end against what was told of them.
+func ended(t rapid.TB, q *Queue, told []Entry) {
+	t.Helper()
+	last := map[uint64]Entry{}
+	for _, e := range told {
+		last[e.ID] = e
+	}
+	for j, err := range q.All(Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.State.Final() && !sameEnd(j, last[j.ID].Job) {
+			t.Fatalf("job %d is at its end: %+v; the last that was told of it is %+v", j.ID, j, last[j.ID])
+		}
+	}
 }
 
 func (m *model) add(t *rapid.T) {
@@ -604,6 +794,7 @@ func (m *model) check(t *rapid.T) {
 		}
 	}
 	check(t, m.q)
+	ended(t, m.q, m.told(t))
 }
 
 // check walks through the whole file, and holds what memory has against it.

@@ -52,6 +52,12 @@ func (e *Entry) UnmarshalJSON(text []byte) error {
 	case p.Paid < 0 || p.Resends < 0:
 		return fmt.Errorf("job %d was paid for %d times, sent again %d times", p.ID, p.Paid, p.Resends)
 	}
+	documents := p.documents()
+	for i, d := range documents {
+		if d == "" || slices.Contains(documents[:i], d) {
+			return fmt.Errorf("job %d has document %q twice, or one without an id", p.ID, d)
+		}
+	}
 	*e = Entry(p)
 	return nil
 }

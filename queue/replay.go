@@ -10,45 +10,41 @@ import (
 // Replay puts into the queue what the journal tells and the queue does not
 // know, because the file was lost and an older copy of it, or an empty one,
 // took its place. entries are all that the journal holds after [Queue.Head], in
-// their order; of them only those are new whose number the queue has not given
-// yet, as each was counted in the transaction that it tells of. n is how many
-// jobs were made or brought to their end.
+// their order, and head is its last line, which is acknowledged. Those that wait
+// in the outbox as they are in the journal are no news, and leave it; all others
+// are. n says how many were.
 //
 // Afterwards nothing is sent that was paid for, and new entries have numbers
-// above the journal's last. What still waits in the outbox and is in the journal
-// has left it; what is not has a new number. Replay may be repeated. If entries
-// yields an error Replay ends with it, and is to be repeated. It must come
-// before workers claim anything; else it fails and changes nothing.
-func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
+// above the journal's last; what still waits in the outbox has new ones, too.
+// Replay may be repeated. If entries yields an error Replay ends with it, and is
+// to be repeated. It must come before workers claim anything; else it fails and
+// changes nothing.
+func (q *Queue) Replay(entries iter.Seq2[Entry, error], head Head) (n int, err error) {
 	const most = 500 // in a transaction
-	var (
-		chunk []Entry
-		known uint64 // the last number that was given before
-		last  uint64 // the last in the journal
-	)
-	err = q.read(func(t *tx) error {
-		known = t.Bucket(bucketOutbox).Sequence()
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
+	var chunk []Entry
 	replay := func(end bool) error {
-		made := 0
+		news := 0
 		err := q.update(func(t *tx) error {
 			if len(q.claimed) > 0 {
 				return errors.New("the journal cannot be replayed while jobs are worked on")
 			}
-			box := t.Bucket(bucketOutbox)
+			known, err := t.head()
+			if err != nil {
+				return err
+			}
+			last := known.Seq
 			for _, e := range chunk {
-				switch last = max(last, e.Seq); {
-				case e.Seq <= known:
-					t.journaled(e)
-				case t.replay(e):
-					made++
+				last = max(last, e.Seq)
+				if e.Seq > known.Seq && !t.journaled(e) {
+					t.replay(e)
+					news++
 				}
 			}
-			if last > box.Sequence() {
+			if end {
+				last = max(last, head.Seq)
+				t.putJSON(bucketMeta, keyHead, head)
+			}
+			if box := t.Bucket(bucketOutbox); last > box.Sequence() {
 				t.fail(box.SetSequence(last))
 			}
 			t.ended = nil // the journal has them
@@ -59,7 +55,7 @@ func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
 			return nil
 		})
 		if err == nil {
-			n += made
+			n += news
 			chunk = chunk[:0]
 		}
 		return err
@@ -78,13 +74,16 @@ func (q *Queue) Replay(entries iter.Seq2[Entry, error]) (n int, err error) {
 	return n, replay(true)
 }
 
-// journaled takes an entry out of the outbox that is in the journal as it is.
-func (t *tx) journaled(e Entry) {
+// journaled takes an entry out of the outbox that is in the journal as it is,
+// and reports whether it was there.
+func (t *tx) journaled(e Entry) bool {
 	text, err := json.Marshal(e)
 	t.fail(err)
-	if bytes.Equal(t.get(bucketOutbox, key64(e.Seq)), text) {
-		t.delete(bucketOutbox, key64(e.Seq))
+	if !bytes.Equal(t.get(bucketOutbox, key64(e.Seq)), text) {
+		return false
 	}
+	t.delete(bucketOutbox, key64(e.Seq))
+	return true
 }
 
 // renumber gives new numbers to the waiting entries up to last: the journal has
@@ -104,9 +103,8 @@ func (t *tx) renumber(last uint64) {
 	}
 }
 
-// replay brings one job to the end that the entry tells of, and reports whether
-// that is news.
-func (t *tx) replay(e Entry) bool {
+// replay brings one job to the end that the entry tells of.
+func (t *tx) replay(e Entry) {
 	j := e.Job
 	j.HeldBy = "" // that hold may not stand
 	record := t.identity(j.Identity)
@@ -123,20 +121,20 @@ func (t *tx) replay(e Entry) bool {
 	if twin, err := t.job(j.Twin); err != nil || twin.Identity != j.Identity {
 		j.Twin = 0
 	}
-	old, found := t.sameScan(j)
+	old, found := t.told(j)
 	switch {
-	case !found:
-		jobs := t.Bucket(bucketJobs)
-		if j.ID > jobs.Sequence() { // its old number, so that others still mean it
-			t.fail(jobs.SetSequence(j.ID - 1))
-		}
-		j = t.create(j)
-	case old.ID != j.ID && old.State.Final():
-		return false
-	default:
+	case found:
 		j.ID = old.ID
 		t.write(old, j)
+	case t.get(bucketJobs, key64(j.ID)) != nil: // another job has its number
+		j = t.create(j)
+	default: // its old number, so that others still mean it
+		if jobs := t.Bucket(bucketJobs); j.ID > jobs.Sequence() {
+			t.fail(jobs.SetSequence(j.ID))
+		}
+		t.insert(j)
 	}
+	t.supersede(j)
 	t.addEvent(j.ID, Event{At: e.At, What: "replayed", State: j.State, Note: j.Error})
 	for _, r := range j.Results {
 		if r.Path == "" {
@@ -149,62 +147,74 @@ func (t *tx) replay(e Entry) bool {
 	if p, known := t.path(j.Path); !known || p.job <= j.ID {
 		t.putPath(j.Path, pathRecord{job: j.ID, size: j.Size, mod: j.ModTime.UnixNano()})
 	}
-	return true
 }
 
-// sameScan finds the job that an entry of the journal tells of: under its own
-// number, or under another if the same scan was noticed anew.
-func (t *tx) sameScan(j Job) (old Job, found bool) {
+// told finds the job that an entry of the journal tells of: under its own
+// number, or under another if that was given to another job.
+func (t *tx) told(j Job) (old Job, found bool) {
 	same := func(other Job) bool {
-		return other.Path == j.Path && other.Content == j.Content && other.Identity == j.Identity
+		return other.Path == j.Path && other.Content == j.Content && other.Identity == j.Identity && other.Added.Equal(j.Added)
 	}
-	if old, err := t.job(j.ID); err == nil && same(old) && old.Added.Equal(j.Added) {
-		return old, true
-	}
-	if j.Content.IsZero() {
-		p, _ := t.path(j.Path)
-		old, err := t.job(p.job)
-		return old, err == nil && same(old)
+	if old, err := t.job(j.ID); errors.Is(err, ErrNoJob) || err == nil && same(old) {
+		return old, err == nil
 	}
 	for _, other := range t.sameContent(j.Content) {
-		if same(other) && (!found || !other.State.Final()) {
-			old, found = other, true
+		if same(other) {
+			return other, true
 		}
 	}
-	return old, found
+	return Job{}, false
+}
+
+// supersede removes the jobs of the same scan that wait to be sent: they were
+// dropped before j took their place, or noticed because j was not known.
+func (t *tx) supersede(j Job) {
+	for _, other := range t.sameContent(j.Content) {
+		if other.ID != j.ID && other.Path == j.Path && other.Identity == j.Identity && t.unsent(other, nil) {
+			t.remove(other)
+		}
+	}
 }
 
 // replaceAll looks again at the jobs that wait to be sent: what was paid for
-// since is not sent, and whom they wait for may be at its end.
+// since is not sent, and whom they wait for may be at its end, or gone.
 func (t *tx) replaceAll() {
 	for _, id := range t.inState(Queued) {
 		j, err := t.job(id)
-		if err != nil { // nobody will claim it
+		if err != nil || j.State != Queued { // nobody will claim it; or it went with another one here
 			continue
 		}
-		switch {
-		case j.State != Queued: // another one here took it along
-		case j.Twin != 0 && j.Due.IsZero():
-			if first, err := t.job(j.Twin); err == nil && first.State.Final() {
+		next := j
+		switch waits := j.Twin != 0 && j.Due.IsZero(); {
+		case waits:
+			first, err := t.job(j.Twin)
+			if err == nil && first.State.Final() {
 				t.freeTwins(first)
 			}
-		case j.Twin == 0 && j.Resend == 0 && j.Resent == 0 && t.identity(j.Identity).Paid > 0:
-			next := t.place(j)
-			if next.State == Queued && next.Twin == 0 {
+			if err == nil {
 				continue
 			}
-			t.write(j, next)
-			t.addEvent(id, Event{At: t.now, What: "paid for", State: next.State, Note: next.Error})
-			if next.State.Final() {
-				t.freeTwins(next)
-				continue
-			}
-			for _, twin := range t.sameContent(j.Content) { // they go where it goes
-				if twin.Twin == id && twin.State == Queued {
-					moved := twin
-					moved.Twin, moved.Due = next.Twin, next.Due
-					t.write(twin, moved)
-				}
+			next.Twin, next.Due = 0, t.now
+		case j.Twin != 0, t.identity(j.Identity).Paid == 0:
+			continue
+		}
+		if j.Resend == 0 && j.Resent == 0 {
+			next = t.place(next)
+		}
+		if next.State == Queued && next.Twin == j.Twin {
+			continue
+		}
+		t.write(j, next)
+		t.addEvent(id, Event{At: t.now, What: "replayed", State: next.State, Note: next.Error})
+		if next.State.Final() {
+			t.freeTwins(next)
+			continue
+		}
+		for _, twin := range t.sameContent(j.Content) { // they go where it goes
+			if twin.Twin == id && twin.State == Queued && next.Twin != 0 {
+				moved := twin
+				moved.Twin, moved.Due = next.Twin, next.Due
+				t.write(twin, moved)
 			}
 		}
 	}

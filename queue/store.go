@@ -325,11 +325,16 @@ func (t *tx) create(j Job) Job {
 	id, err := t.Bucket(bucketJobs).NextSequence()
 	t.fail(err)
 	j.ID = id
+	t.insert(j)
+	return j
+}
+
+// insert writes a job that has an id and is not in the file.
+func (t *tx) insert(j Job) {
 	t.write(Job{}, j)
 	if !j.Content.IsZero() {
-		t.put(bucketContents, append(j.Content[:], key64(id)...), nil)
+		t.put(bucketContents, append(j.Content[:], key64(j.ID)...), nil)
 	}
-	return j
 }
 
 // apply lets o happen to the job, if the table allows it, and draws what

@@ -149,6 +149,14 @@ func TestVerify(t *testing.T) {
 		{"a hold under another's name", func(b *bbolt.Tx) error {
 			return b.Bucket(bucketHolds).Put([]byte("token"), b.Bucket(bucketHolds).Get([]byte("missing:/other")))
 		}},
+		{"an entry under another number", func(b *bbolt.Tx) error {
+			k, v := b.Bucket(bucketOutbox).Cursor().Last()
+			return b.Bucket(bucketOutbox).Put(key64(parseID(k)+1), bytes.Clone(v))
+		}},
+		{"a number that was used", func(b *bbolt.Tx) error { return b.Bucket(bucketOutbox).SetSequence(0) }},
+		{"an entry that was acknowledged", func(b *bbolt.Tx) error {
+			return b.Bucket(bucketMeta).Put(keyHead, []byte(`{"seq":1}`))
+		}},
 		{"no story", func(b *bbolt.Tx) error { return b.Bucket(bucketStory).Delete(key64(1)) }},
 		{"a folder without a number", func(b *bbolt.Tx) error { return b.Bucket(bucketFolders).Delete([]byte("/forms")) }},
 		{"no bucket", func(b *bbolt.Tx) error { return b.DeleteBucket(bucketNames) }},

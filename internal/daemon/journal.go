@@ -52,14 +52,11 @@ func (s state) agree(q *queue.Queue, head queue.Head) error {
 			"file", s.dir, "last_line", head.Seq, "last_line_written", known.Seq)
 		return nil
 	}
-	n, err := q.Replay(s.entries(known.Seq))
-	if err != nil {
-		return err
-	}
+	n, err := q.Replay(s.entries(known.Seq), head)
 	if n > 0 {
-		s.Log.Warn("the queue was older than the journal; jobs were rebuilt from that", "jobs", n)
+		s.Log.Warn("the queue was older than the journal; jobs were rebuilt from the journal", "lines", n)
 	}
-	return q.Acknowledge(head)
+	return err
 }
 
 // entries goes through what the journal tells after that line. What cannot be
@@ -93,9 +90,6 @@ type journalist struct {
 }
 
 const (
-	// gather is how long entries are gathered before they are written: one
-	// sync is enough for many.
-	gather = 200 * time.Millisecond
 	// journalRetry is how long to wait before a journal that could not be
 	// written is tried again.
 	journalRetry = 30 * time.Second
@@ -129,15 +123,12 @@ func (j *journalist) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		delay := journalRetry
-		if err == nil {
-			if err = j.queue.AwaitEntry(ctx); err == nil {
-				delay = gather
-			}
+		if err == nil && j.queue.AwaitEntry(ctx) == nil {
+			continue // at once: what is lost with the queue's file is known from here alone
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(delay):
+		case <-time.After(journalRetry):
 		}
 	}
 	if j.journal != nil {
