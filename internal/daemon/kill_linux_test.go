@@ -15,13 +15,14 @@ import (
 var durable = []string{"pwrite64", "fdatasync", "openat", "write", "fsync", "renameat", "renameat2", "unlinkat", "ftruncate"}
 
 // straced skips the test where strace cannot be used, and returns the command
-// that has it do something to the daemon's calls.
+// that has it do something to the daemon's calls. It is the daemon that is the
+// command's process, and strace a grandchild.
 func straced(t *testing.T, call, inject string) []string {
 	t.Helper()
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("strace is not installed")
 	}
-	return []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=" + call + ":" + inject, "--"}
+	return []string{"strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=" + call + ":" + inject, "--"}
 }
 
 // The daemon is killed at every durable step. The kill strikes at the entry of a

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,11 @@ func TestMain(m *testing.M) {
 	path := os.Getenv(asDaemon)
 	if path == "" {
 		flag.Parse()
+		given := false
+		flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+		if !given { // most tests wait for a daemon, which mostly waits
+			flag.Set("test.parallel", fmt.Sprint(4*runtime.GOMAXPROCS(0)))
+		}
 		status := m.Run()
 		if line := toll.String(); line != "" {
 			fmt.Println(line)
