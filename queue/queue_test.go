@@ -1097,6 +1097,29 @@ func TestList(t *testing.T) {
 	}
 }
 
+// A scan whose original was moved away was not replaced by the next one of its
+// path, as of a scanner that calls all its scans the same: both want results.
+func TestReserveMoved(t *testing.T) {
+	q := open(t)
+	drop := func(content string) Job {
+		s := scan("/scans/scan.pdf", content)
+		s.Options.MoveDone = "/done"
+		return add(t, q, s)[0]
+	}
+	first := drop("first")
+	step(t, q, Upload, first.ID, Sending{}, Uploaded{Document: "first"})
+	if claim, err := q.Reserve(first.ID, "txt", "/scans/scan.txt", Digest{1}); err != nil || !claim.Mine {
+		t.Fatalf("%+v, %v", claim, err)
+	}
+	makeDue(t, q, first.ID)
+	step(t, q, Collect, first.ID, Collected{})
+	step(t, q, Delete, first.ID, Deleted{Documents: []string{"first"}, Moved: "/done/scan.pdf"})
+	second := drop("second")
+	if claim, err := q.Reserve(second.ID, "txt", "/scans/scan.txt", Digest{2}); err != nil || claim.Mine {
+		t.Errorf("it may have the name of one that was moved away: %+v, %v", claim, err)
+	}
+}
+
 func TestReserve(t *testing.T) {
 	q := open(t)
 	reserve := func(id uint64, path string, content byte) NameClaim {
