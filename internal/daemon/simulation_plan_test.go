@@ -366,7 +366,7 @@ func (s *simulation) content(n int, kind string) string {
 	case "junk":
 		body = fmt.Sprintf("this is no picture, but number %d", n)
 	default:
-		body = fmt.Sprintf("GIF89a\x01\x00\x01\x00\x00\x00\x00 %s %d %s", kind, n, strings.Repeat("ink ", n%5*60))
+		body = picture(fmt.Sprintf("%s %d %s", kind, n, strings.Repeat("ink ", n%5*60)))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -375,6 +375,18 @@ func (s *simulation) content(n int, kind string) string {
 		s.settled[d] = &content{n: n, kind: kind, from: map[string]time.Time{}}
 	}
 	return body
+}
+
+// picture is a whole GIF of one pixel that says something.
+func picture(text string) string {
+	var b strings.Builder
+	b.WriteString("GIF89a\x01\x00\x01\x00\x00\x00\x00\x21\xfe") // and a comment
+	for part := range slices.Chunk([]byte(text), 255) {
+		b.WriteByte(byte(len(part)))
+		b.Write(part)
+	}
+	b.WriteString("\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x4c\x01\x00\x3b")
+	return b.String()
 }
 
 // write has a user put a file there, at once.
@@ -402,7 +414,7 @@ func (s *simulation) wrote(path, body string, whole bool) {
 	s.mu.Lock()
 	c := s.settled[d]
 	if c == nil { // the half of something
-		c = &content{kind: "scan", from: map[string]time.Time{}}
+		c = &content{kind: "half", from: map[string]time.Time{}}
 		s.settled[d] = c
 	}
 	c.from[path] = now
@@ -517,9 +529,8 @@ func (s *simulation) editResult(n int) {
 	}
 	s.edited[path] = text
 	s.story.tell("    it is %s", path)
-	if s.in == nil {
-		s.spoilt("")
-		return
+	if s.queue() == nil {
+		path = "" // nobody can say whose it is
 	}
 	s.spoilt(path)
 }
@@ -534,7 +545,7 @@ func (s *simulation) spoilt(path string) {
 	if path == "" {
 		return
 	}
-	for j, err := range s.in.daemon.queue.All(queue.Filter{}) {
+	for j, err := range s.queue().All(queue.Filter{}) {
 		if err != nil {
 			s.violated("the queue cannot be read: %v", err)
 			return
@@ -565,11 +576,11 @@ func (s *simulation) stranger(path string) {
 
 // byHand has a person retry, or cancel, a job.
 func (s *simulation) byHand(what string, n int) {
-	if s.in == nil {
+	q := s.queue()
+	if q == nil {
 		return
 	}
 	var jobs []queue.Job
-	q := s.in.daemon.queue
 	for j, err := range q.All(queue.Filter{}) {
 		if err != nil {
 			s.violated("the queue cannot be read: %v", err)
@@ -641,7 +652,7 @@ func (s *simulation) uploadForeign(n int) {
 		return
 	}
 	for i := range n {
-		body := fmt.Sprintf("GIF89a\x01\x00\x01\x00\x00\x00\x00 not ours %d %d", time.Now().UnixNano(), i)
+		body := picture(fmt.Sprintf("not ours %d %d", time.Now().UnixNano(), i))
 		_, _ = client.Upload(context.Background(), hwocr.Upload{
 			Name: fmt.Sprintf("theirs %d.gif", i), Action: "transcribe", Body: strings.NewReader(body), Size: int64(len(body)),
 			Content: sha256.Sum256([]byte(body)),

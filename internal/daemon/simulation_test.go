@@ -241,7 +241,7 @@ type outage struct {
 // A content is something that a user wrote, and where it has lain.
 type content struct {
 	n     int
-	kind  string // scan, junk, empty, doomed
+	kind  string // scan, half, junk, empty, doomed
 	from  map[string]time.Time
 	quiet bool // it lay somewhere, unchanged, for long enough
 }
@@ -375,16 +375,14 @@ func (s *simulation) pass(until time.Time) {
 	for {
 		synctest.Wait()
 		if s.in != nil {
-			select {
-			case <-s.in.died:
+			if !s.in.alive() {
 				s.in = nil
 				s.restart = time.Now().Add(s.plan.downtime)
 				s.check()
-			case err := <-s.in.ended:
-				s.violated("the daemon ended by itself: %v", err)
+			} else if len(s.in.ended) > 0 {
+				s.violated("the daemon ended by itself: %v", <-s.in.ended)
 				s.in = nil
 				s.restart = time.Now().Add(time.Minute)
-			default:
 			}
 		}
 		now := time.Now()
@@ -421,9 +419,6 @@ func (s *simulation) pass(until time.Time) {
 		select {
 		case <-wait.C:
 		case <-s.in.died:
-		case err := <-s.in.ended:
-			s.in.ended <- err
-			synctest.Wait()
 		}
 		wait.Stop()
 	}
@@ -552,7 +547,7 @@ func (s *simulation) documentsMade() {
 			s.billed[mark] = append(s.billed[mark], d.ID)
 		}
 		c := s.settled[d.Digest]
-		ok := c != nil && c.hadSettled(now)
+		ok := c != nil && (c.kind == "scan" || c.kind == "doomed") && c.hadSettled(now)
 		s.mu.Unlock()
 		switch {
 		case seen || mark == "":
