@@ -300,6 +300,9 @@ func (s *simulation) excuse(j queue.Job) string {
 	if s.handled[d] {
 		return "cancelled by hand"
 	}
+	if j.State == queue.Rejected && strings.Contains(j.Error, "which was paid for before") && s.taken[d] {
+		return "an upload that may yet turn up had been given up, as its file was gone"
+	}
 	if j.State == queue.Rejected && strings.HasPrefix(j.Error, "the same content") && s.restless[d] {
 		return "its results were replaced or edited"
 	}
@@ -345,11 +348,11 @@ func (s *simulation) checkLeft(byMark map[string]queue.Job) {
 			continue
 		}
 		s.mu.Lock()
-		twins := s.faulted[mark]["upload twin"]
+		excused := s.faulted[mark]["upload twin"] + s.faulted[mark]["delete 404"] // told that it is gone
 		s.mu.Unlock()
 		j, known := byMark[mark]
 		switch {
-		case twins > 0:
+		case excused > 0:
 		case known && j.State == queue.Failed: // a retry could still have it
 		default:
 			s.violated("P6: document %s is left of job %d, which is %s; it deletes itself at %v", doc.Name, j.ID, j.State, doc.Expires)

@@ -446,6 +446,7 @@ func (s *simulation) leave(path string) {
 		return // moved away by the daemon: it is still wanted
 	}
 	s.earlier[path] = append(s.earlier[path], f.digest)
+	s.taken[f.digest] = true
 	for _, d := range s.drops {
 		if d.path == path && d.given.IsZero() && d.digest == f.digest {
 			d.given = now

@@ -64,8 +64,11 @@ func TestSimulation(t *testing.T) {
 				total.add(f)
 				mu.Unlock()
 				if len(f.broken) > 0 {
-					failed.Add(1)
-					t.Errorf("seed %d (again with -seed %[1]d):\n%s", seed, strings.Join(f.broken, "\n"))
+					text := ""
+					if failed.Add(1) == 1 {
+						text = "\n" + f.story // it may not happen again
+					}
+					t.Errorf("seed %d (again with -seed %[1]d):\n%s%s", seed, strings.Join(f.broken, "\n"), text)
 				}
 			}
 		})
@@ -291,7 +294,7 @@ func newSimulation(dir string, p plan) *simulation {
 		faulted: map[string]map[string]int{}, marks: map[string]string{}, billed: map[string][]string{},
 		expires: map[string]time.Time{}, settled: map[string]*content{},
 		broken: map[string]bool{}, digests: map[string]string{}, earlier: map[string][]string{}, files: map[string]*file{}, edited: map[string]string{}, restless: map[string]bool{},
-		asked: map[string]int{}, handled: map[string]bool{}, gone: map[string]time.Time{}, back: map[string]time.Time{},
+		asked: map[string]int{}, handled: map[string]bool{}, taken: map[string]bool{}, gone: map[string]time.Time{}, back: map[string]time.Time{},
 	}
 	s.box = sandbox.New(sandbox.Options{
 		Token: goodToken, Work: p.work, Latency: p.latency, Rate: p.boxRate, Burst: 4,
