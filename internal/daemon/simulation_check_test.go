@@ -184,23 +184,28 @@ func (s *simulation) finish() {
 	if s.in != nil {
 		s.in.killAt(0, "")
 	}
-	s.pass(time.Now().Add(s.plan.rescan + quiet + time.Minute))
-	s.check()
-	for wait, began := 10*time.Second, time.Now(); !s.settledDown(); wait = min(2*wait, 10*time.Minute) {
+	scanned := s.plan.rescan + quiet + time.Minute
+	wait, began := scanned, time.Now()
+	for quietSince := time.Time{}; ; wait = min(2*wait, 20*time.Minute) {
 		s.pass(time.Now().Add(wait))
-		if time.Since(began) > 72*time.Hour {
-			s.violated("P2: after %v without trouble it is still at work: %s", time.Since(began), s.atWork())
-			break
+		now := time.Now()
+		switch work := s.atWork(); {
+		case work == "" && !quietSince.IsZero() && now.Sub(quietSince) >= scanned:
+			s.check()
+			return
+		case work == "" && quietSince.IsZero():
+			quietSince = now
+			wait = scanned / 2
+		case work != "" && now.Sub(began) > 72*time.Hour:
+			s.violated("P2: after %v without trouble it is still at work: %s", now.Sub(began), work)
+			return
+		case work != "":
+			quietSince = time.Time{}
 		}
 	}
-	s.pass(time.Now().Add(s.plan.rescan + quiet + time.Minute)) // what came back to the watcher at the very end
-	s.check()
 }
 
-// settledDown reports whether nothing is left to do before the service deletes
-// what it still has.
-func (s *simulation) settledDown() bool { return s.atWork() == "" }
-
+// atWork says what is left to do before the service deletes what it still has.
 func (s *simulation) atWork() string {
 	q := s.queue()
 	if q == nil {

@@ -97,8 +97,8 @@ func newPlan(seed uint64) plan {
 		seed:     seed,
 		level:    pick(r, 0, 0.01, 0.03, 0.06, 0.1),
 		downtime: pick(r, time.Second, 20*time.Second, 10*time.Minute, 3*time.Hour),
-		rescan:   pick(r, time.Minute, time.Minute, 5*time.Minute),
-		formats:  pick(r, "[txt]", "[txt, json]", "[json, txt]", "[docx, txt]"),
+		rescan:   pick(r, time.Minute, 5*time.Minute),
+		formats:  pick(r, "[txt]", "[txt]", "[txt, json]", "[txt, json]", "[json, txt]", "[json, txt]", "[docx, txt]"),
 		workers:  pick(r, 1, 2, 4, 4),
 		latency:  pick(r, 0, 50*time.Millisecond, time.Second),
 		boxRate:  pick(r, rate.Limit(0), 0, 0, 1),
@@ -111,7 +111,7 @@ func newPlan(seed uint64) plan {
 		n, _ := strconv.ParseUint(d.Digest[:8], 16, 64)
 		return time.Duration(n) * time.Second % slowest
 	}
-	horizon := pick(r, 5*time.Minute, 30*time.Minute, 3*time.Hour, 24*time.Hour)
+	horizon := pick(r, 5*time.Minute, 15*time.Minute, 15*time.Minute, 30*time.Minute, 30*time.Minute, time.Hour, 3*time.Hour, 18*time.Hour)
 	at := func() time.Duration {
 		return (time.Duration(r.Int64N(int64(horizon)))).Round(time.Millisecond)
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -44,6 +45,7 @@ func TestSimulation(t *testing.T) {
 		replay(t, uint64(*oneSeed))
 		return
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	var (
 		total   = newFigures()
 		mu      sync.Mutex
@@ -230,6 +232,7 @@ type simulation struct {
 	edited   map[string]string    // results that users changed → what they wrote
 	restless map[string]bool      // digests whose results users may have spoilt
 	asked    map[string]int       // digest → how often a person asked for it to be sent again
+	taken    map[string]bool      // digests that users took away from somewhere
 	handled  map[string]bool      // digests that a person cancelled
 	gone     map[string]time.Time // folders that are not there → when they come back
 	back     map[string]time.Time
