@@ -186,21 +186,22 @@ func (s *simulation) finish() {
 	}
 	scanned := s.plan.rescan + quiet + time.Minute
 	wait, began := scanned, time.Now()
-	for quietSince := time.Time{}; ; wait = min(2*wait, 20*time.Minute) {
+	var idle time.Time // since when
+	for ; ; wait = min(2*wait, 20*time.Minute) {
 		s.pass(time.Now().Add(wait))
 		now := time.Now()
 		switch work := s.atWork(); {
-		case work == "" && !quietSince.IsZero() && now.Sub(quietSince) >= scanned:
+		case work == "" && !idle.IsZero() && now.Sub(idle) >= scanned:
 			s.check()
 			return
-		case work == "" && quietSince.IsZero():
-			quietSince = now
+		case work == "" && idle.IsZero():
+			idle = now
 			wait = scanned / 2
 		case work != "" && now.Sub(began) > 72*time.Hour:
 			s.violated("P2: after %v without trouble it is still at work: %s", now.Sub(began), work)
 			return
 		case work != "":
-			quietSince = time.Time{}
+			idle = time.Time{}
 		}
 	}
 }
