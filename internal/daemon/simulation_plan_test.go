@@ -29,6 +29,9 @@ type plan struct {
 	downtime time.Duration // from a kill to the next start
 	rescan   time.Duration
 	formats  string // of folder a
+	checks   int    // every so many steps; 0 = after each
+	refused  bool   // the service knows nothing of what folder b asks for
+	harmless bool   // the service does nothing to scans that they do not survive
 	workers  int
 	latency  time.Duration
 	boxRate  rate.Limit
@@ -75,6 +78,10 @@ func (p plan) String() string {
 
 // config is the plan's configuration. b moves what is done, a does not.
 func (p plan) config(world string) string {
+	prompt := ""
+	if p.refused {
+		prompt = ", prompt_id: nobody"
+	}
 	return fmt.Sprintf(`
 api: {url: "https://sandbox.invalid/api/v2", token: %s}
 status: {listen: ""}
@@ -82,10 +89,10 @@ state: %s
 workers: %d
 folders:
 - {path: %s, formats: %s, watch: poll, quiet: %v, rescan: %v}
-- {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, originals: {done: %s}}
+- {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, originals: {done: %s}%s}
 `, goodToken, filepath.Join(filepath.Dir(world), "state0"), p.workers,
 		filepath.Join(world, "a"), p.formats, quiet, p.rescan,
-		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"))
+		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"), prompt)
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
@@ -254,6 +261,9 @@ func (s *simulation) trouble(op, format string) string {
 		return ""
 	}
 	from := troubles[op]
+	if s.plan.harmless {
+		from = slices.DeleteFunc(slices.Clone(from), fateful)
+	}
 	if format != "" && format != "txt" {
 		from = slices.Concat(from, structured)
 	}
@@ -268,6 +278,17 @@ func (s *simulation) trouble(op, format string) string {
 		}
 	}
 	return ""
+}
+
+// fateful reports whether trouble may be the end of a scan, or of its being paid
+// for once.
+func fateful(t trouble) bool {
+	for _, what := range []string{"fail ", "stay", "vanish", "twin", "404", "413", "415", "422 field file"} {
+		if strings.Contains(t.action, what) {
+			return true
+		}
+	}
+	return false
 }
 
 // take takes a step of the plan. Everybody else waits.
@@ -339,6 +360,8 @@ func (s *simulation) take(t step) {
 		s.mu.Lock()
 		s.outages = append(s.outages, outage{t.path, t.to, time.Now().Add(t.d)})
 		s.mu.Unlock()
+	case "tidy":
+		s.tidy()
 	case "foreign":
 		s.uploadForeign(t.n)
 	default:
@@ -606,6 +629,39 @@ func (s *simulation) byHand(what string, n int) {
 	}
 	s.story.tell("    job %d, %s: %v", j.ID, j.State, err)
 	synctest.Wait()
+}
+
+// tidy has a person take away what is done, results and all.
+func (s *simulation) tidy() {
+	q := s.queue()
+	if q == nil {
+		return
+	}
+	jobs := map[string]queue.Job{}
+	for j, err := range q.All(queue.Filter{States: []queue.State{queue.Done}}) {
+		if err != nil {
+			s.violated("the queue cannot be read: %v", err)
+			return
+		}
+		jobs[j.Path+j.Content.String()] = j
+	}
+	kept := s.drops[:0]
+	for _, d := range s.drops {
+		j, done := jobs[s.at(d.path)+d.digest]
+		if !done || !d.given.IsZero() {
+			kept = append(kept, d)
+			continue
+		}
+		s.checkOriginal(d, j)
+		s.checkDone(d, j)
+		s.figures.done++
+		s.leave(d.path)
+		os.Remove(j.Original())
+		for _, r := range j.Results {
+			os.Remove(r.Path)
+		}
+	}
+	s.drops = kept
 }
 
 // unmount takes a folder away for a while.

@@ -203,11 +203,12 @@ type simulation struct {
 	running sync.WaitGroup
 
 	current    atomic.Pointer[incarnation]
-	generation int          // of the tree; changed by the incarnation that is killed
-	in         *incarnation // the one that runs; nil if none does
-	since      time.Time    // when it began
-	restart    time.Time    // when the next begins
-	over       bool         // no more trouble
+	generation int                          // of the tree; changed by the incarnation that is killed
+	in         *incarnation                 // the one that runs; nil if none does
+	since      time.Time                    // when it began
+	restart    time.Time                    // when the next begins
+	cursed     func(op, mark string) string // trouble of a scan's own; may be nil
+	over       bool                         // no more trouble
 
 	arm   sync.Mutex             // held from when the next call's trouble is set until that call has begun
 	armed atomic.Pointer[string] // what is set; its holder, or the call, lets go of arm
@@ -301,7 +302,7 @@ func newSimulation(dir string, p plan) *simulation {
 	}
 	s.box = sandbox.New(sandbox.Options{
 		Token: goodToken, Work: p.work, Latency: p.latency, Rate: p.boxRate, Burst: 4,
-		Engine: engine{s}, OnCall: s.onCall, Log: slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
+		Engine: engine{s}, Prompts: []string{"somebody"}, OnCall: s.onCall, Log: slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})
 	s.network = s.box.RoundTripper()
 	return s
@@ -331,12 +332,14 @@ func (s *simulation) run() *figures {
 	}
 	began := time.Now()
 	s.restart = began
-	for _, step := range s.plan.steps {
+	for i, step := range s.plan.steps {
 		s.pass(began.Add(step.at))
 		s.story.tell("--- %v", step)
 		s.take(step)
 		s.figures.steps++
-		s.check()
+		if i%max(s.plan.checks, 1) == 0 {
+			s.check()
+		}
 	}
 	s.finish()
 	s.checkEnd()
@@ -480,6 +483,9 @@ func (s *simulation) exchange(req *http.Request, op, id, format string, mark fun
 		known := s.marks[id]
 		s.mu.Unlock()
 		mark = func() string { return known }
+	}
+	if s.cursed != nil {
+		action = s.cursed(op, mark())
 	}
 	s.box.SetTrouble(s.script(op, action))
 	s.armed.Store(&action)
