@@ -354,7 +354,8 @@ func (s *simulation) checkLeft(byMark map[string]queue.Job) {
 			continue
 		}
 		s.mu.Lock()
-		excused := s.faulted[mark]["upload twin"] + s.faulted[mark]["delete 404"] // told that it is gone
+		f := s.faulted[mark]
+		excused := f["upload twin"] + f["delete 404"] + f["status 404"] // the daemon was told that it is gone
 		s.mu.Unlock()
 		j, known := byMark[mark]
 		switch {
