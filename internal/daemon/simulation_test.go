@@ -28,7 +28,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 60, "how many plans the simulation goes through")
+	seeds   = flag.Int("seeds", 40, "how many plans the simulation goes through")
 	oneSeed = flag.Int64("seed", 0, "the only plan that the simulation goes through, with its whole story; 0 = many")
 )
 
