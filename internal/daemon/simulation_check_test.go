@@ -306,7 +306,7 @@ func (s *simulation) excuse(j queue.Job) string {
 	if s.handled[d] {
 		return "cancelled by hand"
 	}
-	if j.State == queue.Rejected && strings.Contains(j.Error, "which was paid for before") && s.taken[d] {
+	if j.State == queue.Rejected && strings.Contains(j.Error, "paid for") && s.taken[d] {
 		return "an upload that may yet turn up had been given up, as its file was gone"
 	}
 	if j.State == queue.Rejected && strings.HasPrefix(j.Error, "the same content") && s.restless[d] {

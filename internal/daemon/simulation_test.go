@@ -29,6 +29,7 @@ import (
 
 var (
 	seeds   = flag.Int("seeds", 40, "how many plans the simulation goes through")
+	first   = flag.Int64("first", 1, "the first of them")
 	oneSeed = flag.Int64("seed", 0, "the only plan that the simulation goes through, with its whole story; 0 = many")
 )
 
@@ -57,10 +58,11 @@ func TestSimulation(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		working.Go(func() {
 			for failed.Load() < 5 {
-				seed := next.Add(1)
-				if seed > int64(*seeds) {
+				n := next.Add(1)
+				if n > int64(*seeds) {
 					return
 				}
+				seed := *first + n - 1
 				f := simulate(t, newPlan(uint64(seed)))
 				mu.Lock()
 				total.add(f)
