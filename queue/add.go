@@ -248,7 +248,7 @@ type NameClaim struct {
 // Reserve asks whether the job may have the path for its result of the given
 // format, and records, if so, that it will hold the content. A name belongs to
 // the job that reserved it first; a newer job of the same scan's path takes it
-// over.
+// over, unless the older one's original was moved away.
 func (q *Queue) Reserve(job uint64, format, path string, content Digest) (NameClaim, error) {
 	var claim NameClaim
 	err := q.update(func(t *tx) error {
@@ -261,7 +261,9 @@ func (q *Queue) Reserve(job uint64, format, path string, content Digest) (NameCl
 		mine, _ := j.Result(format)
 		contents := mine.contents()
 		if owner := t.owner(path); owner.ID != 0 && owner.ID != job {
-			if owner.Path != j.Path || owner.ID > job {
+			// One whose original was moved away was not replaced: a scanner that
+			// calls all its scans the same still wants all their results.
+			if owner.Path != j.Path || owner.ID > job || owner.Moved != "" {
 				return nil
 			}
 			contents = append(contents, owner.contents(path)...)

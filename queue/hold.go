@@ -147,8 +147,12 @@ func (t *tx) releaseIdle() {
 	})
 }
 
-// anyWaits reports whether a job waits behind the hold.
+// anyWaits reports whether a job waits behind the hold, or is being sent and
+// may find it confirmed.
 func (t *tx) anyWaits(h Hold) bool {
+	if t.countState(Uploading) > 0 {
+		return true
+	}
 	for path, f := range t.folders {
 		_, configured := t.configured[path]
 		if !h.blocksUploads(path) || t.configured != nil && !configured {

@@ -330,6 +330,13 @@ func (j Job) retry(o Retry, now time.Time, p policy) Job {
 	if o.Silent && j.State != Written { // nobody said no: a night without network is not the scan's fault
 		j.Attempts = min(j.Attempts, attempts-1)
 	}
+	if o.Throttled { // others who use the account may keep it busy for a day
+		limit := attempts
+		if j.State == Written || j.State.Final() {
+			limit = deleteAttempts
+		}
+		j.Attempts = min(j.Attempts, limit-1)
+	}
 	switch j.State {
 	case Doubtful: // a list that fails proves nothing, however often, and is no attempt to send
 		j.Attempts--
@@ -456,16 +463,14 @@ func (j *Job) allowRefused() {
 	j.Results = slices.DeleteFunc(j.Results, func(r Result) bool { return r.Refused != "" })
 }
 
-// delay is how long to wait before the next attempt: what the service asked
-// for, up to an hour, else 2 s, doubling. Up to a fifth is taken off, so that
-// jobs that failed together don't come back together; the share is derived
-// from the job, which keeps [Job.after] pure.
+// delay is how long to wait before the next attempt: 2 s, doubling, and no less
+// than the service asked for, up to an hour. Who asks for a second, again and
+// again, would else see all attempts used up at once. Up to a fifth of our own
+// delay is taken off, so that jobs that failed together don't come back
+// together; the share is derived from the job, which keeps [Job.after] pure.
 func (p policy) delay(j Job, asked time.Duration) time.Duration {
-	if asked > 0 {
-		return min(asked, longestAsked)
-	}
 	d := min(firstDelay<<min(j.Attempts-1, 12), p.longestDelay)
-	return d - spread(j, d/5)
+	return max(d-spread(j, d/5), min(asked, longestAsked))
 }
 
 // nextLook is when to look again for a doubtful upload: soon, then at growing

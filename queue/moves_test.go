@@ -362,6 +362,30 @@ func TestAttemptsFreshPerStep(t *testing.T) {
 	}
 }
 
+// A service that wants fewer requests says nothing about a scan, however often
+// it says so.
+func TestThrottled(t *testing.T) {
+	for _, j := range []Job{{State: Queued}, {State: Uploading}, {State: Processing, Document: "d"}, {State: Written, Document: "d"}, {State: Failed, Trash: []string{"t"}}} {
+		j.Uploaded, j.Options.DeleteRemote = noon, true
+		began := j.State
+		for range 100 {
+			next, err := j.move(Retry{Err: errTrouble, Throttled: true}, noon, usual)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j = next
+		}
+		if j.State != began && began != Uploading || j.State == Failed && began != Failed || j.Due.IsZero() {
+			t.Errorf("%s: after 100 times it is %s, due %v", began, j.State, j.Due)
+		}
+		if began == Processing { // real trouble after that is not hidden
+			if next, err := j.move(Retry{Err: errTrouble}, noon, usual); err != nil || next.State != Failed {
+				t.Errorf("and then failed once more it is %s, %v", next.State, err)
+			}
+		}
+	}
+}
+
 func TestDelays(t *testing.T) {
 	next := func(j Job, o Retry) time.Duration {
 		j.Uploaded, j.Options.DeleteRemote = noon, true
@@ -391,7 +415,7 @@ func TestDelays(t *testing.T) {
 	}
 
 	for _, tt := range []struct{ asked, want time.Duration }{
-		{time.Second, time.Second}, {10 * time.Minute, 10 * time.Minute}, {time.Hour, time.Hour}, {5 * time.Hour, time.Hour},
+		{3 * time.Second, 3 * time.Second}, {10 * time.Minute, 10 * time.Minute}, {time.Hour, time.Hour}, {5 * time.Hour, time.Hour},
 	} {
 		for _, j := range []Job{{State: Queued}, {State: Uploading}, {State: Processing, Document: "d"}, {State: Written, Document: "d"}, {State: Failed, Trash: []string{"t"}}} {
 			if got := next(j, Retry{Err: errTrouble, After: tt.asked}); got != tt.want {
@@ -401,6 +425,10 @@ func TestDelays(t *testing.T) {
 		if got := next(Job{State: Doubtful}, Retry{Err: errTrouble, After: tt.asked}); got < tt.want || got > max(tt.want, 2*time.Second) {
 			t.Errorf("doubtful: asked to wait %v, waits %v", tt.asked, got)
 		}
+	}
+
+	if got := next(Job{State: Processing, Document: "d", Attempts: 8}, Retry{Err: errTrouble, After: time.Second}); got < 5*time.Minute {
+		t.Errorf("asked to wait a second for the ninth time, it waits %v only", got)
 	}
 
 	short := policy{doubt: time.Minute, longestDelay: 30 * time.Second}

@@ -52,6 +52,9 @@ type Retry struct {
 	Err    error
 	After  time.Duration
 	Silent bool // nobody answered at all
+	// Throttled says that the service wants fewer requests from the account,
+	// whatever they are about: no scan fails for that.
+	Throttled bool
 }
 
 // Reject says that this file never will.

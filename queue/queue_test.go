@@ -1097,6 +1097,91 @@ func TestList(t *testing.T) {
 	}
 }
 
+// A hold goes with the last job that waited behind it, whatever became of that.
+func TestHoldOfNobody(t *testing.T) {
+	held := func(t *testing.T) (*Queue, Job) {
+		q := open(t)
+		j := add(t, q, scan("/scans/a.pdf", "a"))[0]
+		step(t, q, Upload, j.ID, Sending{}, Held{Hold{Cause: Credits, Reason: "no credits", Size: 1}})
+		if len(q.Holds()) != 1 {
+			t.Fatalf("held: %+v", q.Holds())
+		}
+		return q, j
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		q, j := held(t)
+		b := add(t, q, scan("/scans/b.pdf", "b"))[0]
+		if _, err := q.Cancel(j.ID); err != nil {
+			t.Fatal(err)
+		}
+		if len(q.Holds()) != 1 {
+			t.Error("it is lifted, though another waits")
+		}
+		if _, err := q.Cancel(b.ID); err != nil {
+			t.Fatal(err)
+		}
+		if h := q.Holds(); len(h) != 0 {
+			t.Errorf("held for nobody: %+v", h)
+		}
+	})
+	t.Run("changed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, j := held(t)
+			time.Sleep(time.Hour)
+			step(t, q, Upload, j.ID, Changed{})
+			if h := q.Holds(); len(h) != 0 {
+				t.Errorf("held for nobody: %+v", h)
+			}
+		})
+	})
+	t.Run("while one is sent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, j := held(t)
+			time.Sleep(time.Hour)
+			b := add(t, q, scan("/scans/b.pdf", "b"))[0]
+			task := claim(t, q)
+			if task.Job.ID != j.ID {
+				t.Fatalf("job %d is the probe", task.Job.ID)
+			}
+			sending, err := q.Report(task, Sending{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := q.Cancel(b.ID); err != nil {
+				t.Fatal(err)
+			}
+			if len(q.Holds()) != 1 {
+				t.Error("it is lifted while it is tried")
+			}
+			task.Job = sending
+			report(t, q, task, Held{Hold{Cause: Credits, Reason: "no credits", Size: 1}})
+		})
+	})
+}
+
+// A scan whose original was moved away was not replaced by the next one of its
+// path, as of a scanner that calls all its scans the same: both want results.
+func TestReserveMoved(t *testing.T) {
+	q := open(t)
+	drop := func(content string) Job {
+		s := scan("/scans/scan.pdf", content)
+		s.Options.MoveDone = "/done"
+		return add(t, q, s)[0]
+	}
+	first := drop("first")
+	step(t, q, Upload, first.ID, Sending{}, Uploaded{Document: "first"})
+	if claim, err := q.Reserve(first.ID, "txt", "/scans/scan.txt", Digest{1}); err != nil || !claim.Mine {
+		t.Fatalf("%+v, %v", claim, err)
+	}
+	makeDue(t, q, first.ID)
+	step(t, q, Collect, first.ID, Collected{})
+	step(t, q, Delete, first.ID, Deleted{Documents: []string{"first"}, Moved: "/done/scan.pdf"})
+	second := drop("second")
+	if claim, err := q.Reserve(second.ID, "txt", "/scans/scan.txt", Digest{2}); err != nil || claim.Mine {
+		t.Errorf("it may have the name of one that was moved away: %+v, %v", claim, err)
+	}
+}
+
 func TestReserve(t *testing.T) {
 	q := open(t)
 	reserve := func(id uint64, path string, content byte) NameClaim {

@@ -27,8 +27,11 @@ func (q *Queue) Snapshot(path string) (err error) {
 		if err != nil {
 			return err
 		}
-		const transaction = 4 << 20 // bytes; what is in memory at once
-		err = bolt.Compact(to, q.db, transaction)
+		// Not with bolt.Compact: its last commit comes after the source was let go,
+		// whose pages are then still to be copied and may be others' already.
+		err = q.db.View(func(from *bolt.Tx) error {
+			return from.ForEach(func(name []byte, b *bolt.Bucket) error { return copyBucket(to, name, b) })
+		})
 		if err == nil {
 			err = to.Sync()
 		}
@@ -38,6 +41,34 @@ func (q *Queue) Snapshot(path string) (err error) {
 		}
 		return err
 	})
+}
+
+// copyBucket copies a bucket, whose transaction stays open meanwhile.
+func copyBucket(to *bolt.DB, name []byte, from *bolt.Bucket) error {
+	const transaction = 4 << 20 // bytes; what is in memory at once
+	c := from.Cursor()
+	k, v := c.First()
+	for more := true; more; {
+		err := to.Update(func(t *bolt.Tx) error {
+			b, err := t.CreateBucketIfNotExists(name)
+			if err != nil {
+				return err
+			}
+			b.FillPercent = 1 // what comes next has a greater key
+			for size := 0; k != nil && size < transaction; k, v = c.Next() {
+				if err := b.Put(k, v); err != nil {
+					return err
+				}
+				size += len(k) + len(v)
+			}
+			more = k != nil
+			return b.SetSequence(from.Sequence())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Room returns how many bytes the file has, and how many of them are free:

@@ -350,6 +350,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	}
 	if next.State == removed {
 		t.drop(j)
+		t.releaseIdle()
 		return next, t.err
 	}
 	next.HeldBy = ""
@@ -405,6 +406,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	}
 	if next.State.Final() && !j.State.Final() {
 		t.freeTwins(next)
+		t.releaseIdle() // it may have been the last that waited
 	}
 	if j.State == Doubtful && next.State != Doubtful && t.countState(Doubtful) == 0 {
 		t.release(func(h Hold) bool { return h.Cause == Doubt })

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -255,6 +256,45 @@ func TestSnapshot(t *testing.T) {
 	}
 	if err := q.Snapshot(filepath.Join(t.TempDir(), "no such folder", "snapshot.db")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("into a folder that is not there: %v", err)
+	}
+}
+
+// TestSnapshotMeanwhile makes snapshots while the queue's file grows, so that
+// its memory is mapped anew and its pages are used for something else.
+func TestSnapshotMeanwhile(t *testing.T) {
+	q := open(t)
+	stop := make(chan struct{})
+	var growing sync.WaitGroup
+	growing.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := errors.Join(q.Keep("grown", bytes.Repeat([]byte{byte(n)}, n%64<<12)), q.Introduce(fmt.Sprint(n))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	defer growing.Wait()
+	defer close(stop)
+	dir := t.TempDir()
+	for n := range 20 {
+		path := filepath.Join(dir, fmt.Sprint(n))
+		if err := q.Snapshot(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Verify(path); err != nil {
+			t.Fatal(err)
+		}
+		copied := openAt(t, Config{Path: path})
+		value, err := copied.Kept("grown")
+		if err != nil || len(value) > 0 && bytes.Count(value, value[:1]) != len(value) {
+			t.Fatalf("a snapshot holds pages of another moment (%v)", err)
+		}
+		copied.Close()
 	}
 }
 

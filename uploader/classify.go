@@ -39,7 +39,7 @@ func (u *Uploader) classify(ctx context.Context, op string, j queue.Job, err err
 	case e.Status == http.StatusUnauthorized:
 		return held(queue.Token, "", "the service refuses the token: put in a valid one", err)
 	case e.Status == http.StatusRequestTimeout, e.Status == http.StatusTooEarly, e.Status == http.StatusTooManyRequests:
-		return queue.Retry{Err: err, After: e.RetryAfter}
+		return queue.Retry{Err: err, After: e.RetryAfter, Throttled: e.Status == http.StatusTooManyRequests}
 	}
 	switch op {
 	case opUpload:

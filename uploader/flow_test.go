@@ -900,6 +900,39 @@ func TestOriginalReplaced(t *testing.T) {
 	}
 }
 
+// Results in a folder that is not mounted are not gone: who wants a copy waits.
+func TestCopyFromMissing(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		t.Run(fmt.Sprintf("it comes back %v", back), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sb := newSandbox(t, sandbox.Options{})
+				b := newBench(t, setup{transport: sb.RoundTripper()})
+				b.drop("letter.gif", scan("letter"), transcribe)
+				b.drain()
+				missing, other := b.dir, filepath.Join(filepath.Dir(b.dir), "other")
+				if err := errors.Join(os.Rename(missing, missing+" away"), os.Mkdir(other, 0o700)); err != nil {
+					t.Fatal(err)
+				}
+				b.dir = other
+				j := b.drop("copy.gif", scan("letter"), transcribe)
+				stop := b.run()
+				defer stop()
+				b.until("it was tried", func() bool { return b.job(j.ID).Attempts > 1 })
+				want := queue.Failed
+				if back {
+					want = queue.Done
+					if err := os.Rename(missing+" away", missing); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b.until("it is at its end", func() bool { return b.job(j.ID).State.Final() })
+				b.wantState(j.ID, want, 0)
+				wantRequests(t, sb, "upload", 1, 1)
+			})
+		})
+	}
+}
+
 // TestCopy drops the same scan under another name. Nothing is paid, whatever
 // becomes of it.
 func TestCopy(t *testing.T) {

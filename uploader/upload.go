@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"scandrop/internal/hwocr"
 	"scandrop/queue"
@@ -57,6 +58,10 @@ func (u *Uploader) upload(ctx context.Context, t *queue.Task) queue.Outcome {
 	return queue.Uploaded{Document: d.ID, Pages: d.Pages}
 }
 
+// missingPause is how long to wait for the folder with the results of a twin:
+// ten times, and a share that is away for two hours costs nobody money.
+const missingPause = 15 * time.Minute
+
 // copy gives a scan the results that the same content had under another name:
 // if they are there, unchanged, nothing needs to be paid.
 func (u *Uploader) copy(ctx context.Context, t queue.Task) queue.Outcome {
@@ -72,6 +77,14 @@ func (u *Uploader) copy(ctx context.Context, t queue.Task) queue.Outcome {
 		source, err := u.unchanged(j, r)
 		if err != nil {
 			return u.local(ctx, j, err)
+		}
+		if source == "" && r.Path != "" && j.Resend == 0 {
+			if _, err := u.Files.Has(t.Twin, r.Path, r.Content); errors.Is(err, ErrRootMissing) {
+				return queue.Retry{
+					Err:   fmt.Errorf("the same content as %q (job %d), which was paid for; its %s can be copied when its folder is back: %w", t.Twin.Path, j.Twin, format, err),
+					After: missingPause,
+				}
+			}
 		}
 		if source == "" && r.Path == "" {
 			return queue.Reject{Err: fmt.Errorf("the same content as %q (job %d), which was paid for, but not made as %s; retry this job to pay again", t.Twin.Path, j.Twin, format)}

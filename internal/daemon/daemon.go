@@ -64,6 +64,24 @@ type Summary struct {
 // grace, what still goes on is broken off. It returns nil when it was told to
 // stop; else its error is that of [OpenQueue], or says which part failed.
 func Run(ctx context.Context, o Options) (Summary, error) {
+	d, err := begin(o)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer d.queue.Close()
+	err = d.run(ctx)
+	switch {
+	case errors.Is(err, queue.ErrUncertain):
+		return Summary{}, stateError(d.state.path(queueFile), err)
+	case err != nil:
+		return Summary{}, err
+	}
+	return d.summary()
+}
+
+// begin opens the queue and builds the parts. Nothing runs yet; whoever ends the
+// daemon closes its queue.
+func begin(o Options) (*daemon, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -77,24 +95,17 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	s := state{dir: o.Config.State, Opening: Opening{Longest: longest, Verify: o.Verify, Restore: true, Log: o.Log}}
 	q, err := OpenQueue(o.Config, s.Opening)
 	if err != nil {
-		return Summary{}, err
+		return nil, err
 	}
 	if q, err = s.tidy(o.Config, q); err != nil {
-		return Summary{}, stateError(s.path(queueFile), err)
+		return nil, stateError(s.path(queueFile), err)
 	}
-	defer q.Close()
 	d := &daemon{Options: o, state: s, queue: q, began: time.Now()}
 	if err := d.prepare(); err != nil {
-		return Summary{}, err
+		q.Close()
+		return nil, err
 	}
-	err = d.run(ctx)
-	switch {
-	case errors.Is(err, queue.ErrUncertain):
-		return Summary{}, stateError(s.path(queueFile), err)
-	case err != nil:
-		return Summary{}, err
-	}
-	return d.summary()
+	return d, nil
 }
 
 type daemon struct {

@@ -1,0 +1,376 @@
+package daemon
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"scandrop/queue"
+)
+
+// check holds the world against what scandrop promises at any moment:
+//
+//	P1  a scan that has settled is in the queue within one rescan
+//	P3  no content is paid for twice, unless a person asked
+//	P4  the service accepts nothing but what a file held when it had settled
+//	    (see documentsMade)
+//	P5  results are whole, and those that a person changed stay as they are
+//
+// and, once all trouble is over, see [simulation.checkEnd]:
+//
+//	P2  every scan is done, or has a reason that the plan explains
+//	P6  no document is left at the service, but those that delete themselves
+//	    for a reason that the plan explains
+//
+// Everybody else waits.
+func (s *simulation) check() {
+	s.checkNoticed()
+	s.checkPaid()
+	s.checkResults()
+}
+
+// queue is that of the incarnation that runs; nil if none does.
+func (s *simulation) queue() *queue.Queue {
+	if s.in == nil || !s.in.alive() {
+		return nil
+	}
+	return s.in.daemon.queue
+}
+
+// checkNoticed checks P1.
+func (s *simulation) checkNoticed() {
+	q := s.queue()
+	if q == nil {
+		return
+	}
+	now := time.Now()
+	for path, f := range s.files {
+		root, _, _ := strings.Cut(path, "/")
+		ref := f.since
+		for _, t := range []time.Time{s.since, s.back[root]} {
+			if t.After(ref) {
+				ref = t
+			}
+		}
+		slack := 10 * time.Second // of a scan, and of a pause after an error
+		if !f.whole {
+			slack += 10 * time.Minute // its end may yet come
+		}
+		if s.folderGone(path) || now.Sub(ref) <= s.plan.rescan+quiet+slack {
+			continue
+		}
+		info, err := os.Lstat(s.at(path))
+		if err != nil {
+			continue // moved by the daemon; P2 tells where it must be
+		}
+		known, err := q.Seen(s.at(path), info.Size(), info.ModTime())
+		if err != nil || !known {
+			s.violated("P1: %s (%.8s) has lain there since %v and is not in the queue (%v)", path, f.digest, f.since.Sub(s.story.began), err)
+		}
+	}
+}
+
+// checkPaid checks P3.
+func (s *simulation) checkPaid() {
+	if q := s.queue(); q != nil {
+		for j, err := range q.All(queue.Filter{}) {
+			if err != nil {
+				s.violated("the queue cannot be read: %v", err)
+				break
+			}
+			s.digests[j.Mark] = j.Content.String()
+		}
+	}
+	s.mu.Lock()
+	paid := map[string]int{}
+	var twice []string
+	for mark, docs := range s.billed {
+		n := len(docs) - s.faulted[mark]["upload twin"]
+		if n > 1 {
+			twice = append(twice, mark)
+		}
+		paid[s.digests[mark]] += n
+	}
+	s.mu.Unlock()
+	for _, mark := range twice {
+		s.violated("P3: what bears the mark %s (%.8s) was paid for twice", mark, s.digests[mark])
+	}
+	for d, n := range paid {
+		if d != "" && n > 1+s.asked[d] {
+			s.violated("P3: %.8s was paid for %d times, and asked for again %d times", d, n, s.asked[d])
+		}
+	}
+}
+
+var readBy = regexp.MustCompile(`The sandbox does not read: this is page 1 of 1 of scan ([0-9a-f]{8})\.`)
+
+// readOf is the text of a scan.
+func readOf(digest string) string {
+	return fmt.Sprintf("The sandbox does not read: this is page 1 of 1 of scan %.8s.", digest)
+}
+
+// textOf returns what a result says; an error if it is not whole.
+func textOf(path string) (text string, err error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	switch filepath.Ext(path) {
+	case ".txt":
+		text = string(content)
+		if m := readBy.FindStringSubmatch(text); m == nil || text != "=== **Page: 1 of 1**\n\n"+readOf(m[1])+"\n" {
+			return "", fmt.Errorf("%q is not a whole text", text)
+		}
+	case ".json":
+		text = string(content)
+		if !json.Valid(content) || !readBy.MatchString(text) {
+			return "", fmt.Errorf("%q is not whole", text)
+		}
+	case ".docx":
+		z, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+		if err != nil {
+			return "", err
+		}
+		f, err := z.Open("word/document.xml")
+		if err != nil {
+			return "", err
+		}
+		all, err := io.ReadAll(f)
+		if err != nil {
+			return "", err
+		}
+		text = string(all)
+	}
+	return text, nil
+}
+
+// checkResults checks P5.
+func (s *simulation) checkResults() {
+	for path, want := range s.edited {
+		if s.folderGone(path) {
+			continue
+		}
+		if got, err := os.ReadFile(s.at(path)); err != nil || string(got) != want {
+			s.violated("P5: what a person wrote into %s is %q now (%v)", path, got, err)
+		}
+	}
+	for _, path := range s.results() {
+		if _, edited := s.edited[path]; edited {
+			continue
+		}
+		if _, err := textOf(s.at(path)); err != nil {
+			s.violated("P5: %s is not whole: %v", path, err)
+		}
+	}
+}
+
+// finish ends all trouble and lets time pass until nothing is left to do.
+func (s *simulation) finish() {
+	s.story.tell("--- all trouble is over")
+	s.mu.Lock()
+	s.level, s.outages = 0, nil
+	s.mu.Unlock()
+	s.box.SetToken(goodToken)
+	s.box.SetCredits(nil)
+	s.mount(true)
+	if s.in != nil {
+		s.in.killAt(0, "")
+	}
+	scanned := s.plan.rescan + quiet + time.Minute
+	wait, began := scanned, time.Now()
+	var idle time.Time // since when
+	for ; ; wait = min(2*wait, 20*time.Minute) {
+		s.pass(time.Now().Add(wait))
+		now := time.Now()
+		switch work := s.atWork(); {
+		case work == "" && !idle.IsZero() && now.Sub(idle) >= scanned:
+			s.check()
+			return
+		case work == "" && idle.IsZero():
+			idle = now
+			wait = scanned / 2
+		case work != "" && now.Sub(began) > 72*time.Hour:
+			s.violated("P2: after %v without trouble it is still at work: %s", now.Sub(began), work)
+			return
+		case work != "":
+			idle = time.Time{}
+		}
+	}
+}
+
+// atWork says what is left to do before the service deletes what it still has.
+func (s *simulation) atWork() string {
+	q := s.queue()
+	if q == nil {
+		return "it does not run"
+	}
+	var b strings.Builder
+	for j, err := range q.All(queue.Filter{}) {
+		if err != nil || !j.State.Final() || !j.Due.IsZero() && time.Until(j.Due) < time.Hour {
+			fmt.Fprintf(&b, "job %d (%s) is %s, due in %v: %s, %v; ", j.ID, j.Path, j.State, time.Until(j.Due), j.Error, err)
+		}
+	}
+	for _, h := range q.Holds() {
+		fmt.Fprintf(&b, "held: %s, %s; ", h.Key(), h.Reason)
+	}
+	return b.String()
+}
+
+// checkEnd checks what must be true when all trouble is over and nothing is
+// left to do.
+func (s *simulation) checkEnd() {
+	q := s.queue()
+	if q == nil {
+		s.violated("P2: in the end it does not run")
+		return
+	}
+	jobs := map[string][]queue.Job{} // by path and content, newest first
+	done := map[string]bool{}        // digests
+	byMark := map[string]queue.Job{}
+	for j, err := range q.All(queue.Filter{}) {
+		if err != nil {
+			s.violated("the queue cannot be read: %v", err)
+			return
+		}
+		key := j.Path + "\x00" + j.Content.String()
+		jobs[key] = append(jobs[key], j)
+		done[j.Content.String()] = done[j.Content.String()] || j.State == queue.Done
+		byMark[j.Mark] = j
+	}
+	for _, d := range s.drops {
+		if !d.given.IsZero() {
+			continue
+		}
+		js := jobs[s.at(d.path)+"\x00"+d.digest]
+		if len(js) == 0 {
+			s.violated("P2: %s (%.8s), dropped after %v, is not in the queue", d.path, d.digest, d.at.Sub(s.story.began))
+			continue
+		}
+		s.checkOriginal(d, js[0])
+		if js[0].State == queue.Done {
+			s.figures.done++
+			s.checkDone(d, js[0])
+			continue
+		}
+		s.figures.failures++
+		if why := s.excuse(js[0]); why == "" {
+			s.violated("P2: %s (%.8s) is %s without a reason in the plan: %s (%v)", d.path, d.digest, js[0].State, js[0].Error, s.faulted[js[0].Mark])
+		}
+	}
+	s.checkLeft(byMark)
+}
+
+// checkOriginal checks that a scan is where it was left, or where the daemon
+// says that it has moved it.
+func (s *simulation) checkOriginal(d *drop, j queue.Job) {
+	for _, path := range []string{j.Path, j.Moved} {
+		if content, err := os.ReadFile(path); err == nil && digestOf(string(content)) == d.digest {
+			return
+		}
+	}
+	s.violated("P2: the original %s (%.8s) is neither there nor at %q", d.path, d.digest, j.Moved)
+}
+
+// checkDone checks the results of a scan that is done.
+func (s *simulation) checkDone(d *drop, j queue.Job) {
+	for _, format := range j.Options.Formats {
+		r, _ := j.Result(format)
+		rel, err := filepath.Rel(s.world, r.Path)
+		if _, edited := s.edited[filepath.ToSlash(rel)]; err == nil && edited {
+			continue
+		}
+		text, err := textOf(r.Path)
+		if err != nil || !strings.Contains(text, readOf(d.digest)) {
+			s.violated("P2: %s (%.8s) is done, but its %s, %s, says %q (%v)", d.path, d.digest, format, r.Path, text, err)
+		}
+	}
+}
+
+// excuse is why the plan explains that a scan is not done; "" if it does not.
+func (s *simulation) excuse(j queue.Job) string {
+	d := j.Content.String()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.settled[d]
+	if c == nil || c.kind != "scan" {
+		return "it is no scan"
+	}
+	if s.handled[d] {
+		return "cancelled by hand"
+	}
+	if j.State == queue.Rejected && strings.Contains(j.Error, "paid for") && s.taken[d] {
+		return "an upload that may yet turn up had been given up, as its file was gone"
+	}
+	if j.State == queue.Rejected && strings.HasPrefix(j.Error, "the same content") && s.restless[d] {
+		return "its results were replaced or edited"
+	}
+	if j.State == queue.Rejected && strings.Contains(j.Error, "but not made as") && s.plan.formats != "[txt]" {
+		return "the other folder wants fewer formats"
+	}
+	wanted := map[queue.State][]string{
+		queue.Rejected: {"upload 413", "upload 415", "upload 422 field file"},
+		queue.Failed:   {"fail ", "stay", "vanish", "status 404"},
+	}[j.State]
+	tries := s.figures.crashes
+	for mark, faults := range s.faulted {
+		if s.digests[mark] != d {
+			continue
+		}
+		for what, n := range faults {
+			tries += n
+			for _, w := range wanted {
+				if strings.Contains(what, w) {
+					return what
+				}
+			}
+			if j.State == queue.Rejected && strings.HasPrefix(j.Error, "the same content") {
+				for _, w := range []string{"fail ", "stay", "vanish", "status 404", "upload 413", "upload 415", "upload 422 field file"} {
+					if strings.Contains(what, w) {
+						return what
+					}
+				}
+			}
+		}
+	}
+	if tries >= 9 {
+		return "its attempts were used up"
+	}
+	return ""
+}
+
+// checkLeft checks P6, and that nothing of ours is left beside the scans.
+func (s *simulation) checkLeft(byMark map[string]queue.Job) {
+	for _, doc := range s.box.Documents() {
+		mark := markOf(doc.Name)
+		if mark == "" {
+			continue
+		}
+		s.mu.Lock()
+		f := s.faulted[mark]
+		excused := f["upload twin"] + f["delete 404"] + f["status 404"] // the daemon was told that it is gone
+		s.mu.Unlock()
+		j, known := byMark[mark]
+		switch {
+		case excused > 0:
+		case known && j.State == queue.Failed: // a retry could still have it
+		default:
+			s.violated("P6: document %s is left of job %d, which is %s; it deletes itself at %v", doc.Name, j.ID, j.State, doc.Expires)
+		}
+	}
+	for _, root := range []string{"a", "b", "done"} {
+		filepath.WalkDir(s.at(root), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && strings.HasPrefix(d.Name(), ".") {
+				s.violated("P5: %s was left behind", path)
+			}
+			return nil
+		})
+	}
+}
