@@ -334,6 +334,9 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 		j, err = t.apply(j, o)
 		return err
 	})
+	if err == nil {
+		q.policy.looks.learn(task.Job, o, time.Now())
+	}
 	if err == nil && found {
 		err = fmt.Errorf("%w: the service has it already", ErrHeld)
 	}

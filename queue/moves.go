@@ -100,6 +100,7 @@ var legal = map[State]map[kind][]State{
 type policy struct {
 	doubt        time.Duration // how long an unanswered upload is looked for
 	longestDelay time.Duration // between two attempts, unless the service asks for more
+	looks        looks         // when results are asked for first
 }
 
 const (
@@ -144,7 +145,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 			return j.end(Cancelled, now)
 		}
 		j.next(Processing, now)
-		j.Due = now.Add(lookDelay(j))
+		j.Due = now.Add(p.looks.first(j))
 	case adopted:
 		return j.adopted(o, now)
 	case Unanswered:
@@ -485,7 +486,7 @@ func (p policy) nextLook(j Job, now time.Time) time.Time {
 	return next
 }
 
-// lookDelay is how long to let the service work before asking (again). A photo
+// lookDelay is how long to let the service go on working before asking again. A photo
 // takes it 3 to 4 s, several pages 10 to 30.
 func lookDelay(j Job) time.Duration {
 	d := 2 * time.Second

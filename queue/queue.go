@@ -112,7 +112,7 @@ func Open(c Config) (*Queue, error) {
 	}
 	q := &Queue{
 		installation: c.Installation,
-		policy:       policy{doubt: c.Doubt, longestDelay: c.LongestDelay},
+		policy:       policy{doubt: c.Doubt, longestDelay: c.LongestDelay, looks: looks{}},
 		configured:   c.Folders,
 		holds:        map[string]Hold{},
 		folders:      map[string]folder{},

@@ -64,17 +64,7 @@ func newBench(t *testing.T, s setup) *bench {
 	if err := os.Mkdir(b.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	api, err := hwocr.New(hwocr.Config{
-		URL:       "https://sandbox.invalid/api/v2",
-		Token:     func() (string, error) { return strings.ReplaceAll(b.token.Load().(string), " ", "|"), nil },
-		Timeout:   s.timeout,
-		Pace:      s.pace,
-		Transport: s.transport,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.api = api
+	b.connect(s)
 	b.open(s)
 	if !s.census { // it is not what most tests are about
 		b.reports(b.claim(queue.Census), queue.Counted{})
@@ -87,6 +77,22 @@ func newBench(t *testing.T, s setup) *bench {
 		}
 	})
 	return b
+}
+
+// connect makes the client.
+func (b *bench) connect(s setup) {
+	b.t.Helper()
+	api, err := hwocr.New(hwocr.Config{
+		URL:       "https://sandbox.invalid/api/v2",
+		Token:     func() (string, error) { return strings.ReplaceAll(b.token.Load().(string), " ", "|"), nil },
+		Timeout:   s.timeout,
+		Pace:      s.pace,
+		Transport: s.transport,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.api = api
 }
 
 // open opens the queue, and a new Uploader, as a process does that starts.

@@ -19,8 +19,9 @@ import (
 func (a *app) sandbox() *cobra.Command {
 	var (
 		listen, token, troubleFile, hook, hookSecret string
-		credits, burst                               int
-		work, latency                                time.Duration
+		credits, burst, quota                        int
+		work, latency, window                        time.Duration
+		announce                                     string
 		perSecond                                    float64
 	)
 	c := &cobra.Command{
@@ -43,8 +44,13 @@ installed, and says so where it does not read.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o := sandbox.Options{
 				Token: token, Latency: latency, Rate: rate.Limit(perSecond), Burst: burst,
+				Quota: quota, Window: window,
 				WebhookURL: hook, WebhookSecret: hookSecret,
 				Work: func(sandbox.Document) time.Duration { return work },
+			}
+			var known bool
+			if o.Announce, known = announces[announce]; !known {
+				return usage("for example: --announce left", "--announce: %q is none of nothing, wait, left and all", announce)
 			}
 			if c.Flags().Changed("credits") {
 				o.Credits = &credits
@@ -76,10 +82,18 @@ installed, and says so where it does not read.`,
 	f.DurationVar(&latency, "latency", 0, "time before each answer")
 	f.Float64Var(&perSecond, "rate", 0, "answer more than `N` requests a second with 429 (default without limit)")
 	f.IntVar(&burst, "burst", 5, "how many requests may come at once under --rate")
+	f.IntVar(&quota, "quota", 0, "answer more than `N` requests a --window with 429 (default without limit)")
+	f.DurationVar(&window, "window", time.Minute, "how long a window of --quota is")
+	f.StringVar(&announce, "announce", "wait", "what is told of the limits: `WHAT` is nothing, wait (Retry-After), left (X-RateLimit, its Reset with a 429) or all")
 	f.StringVar(&troubleFile, "trouble", "", "a `FILE` with a script of trouble")
 	f.StringVar(&hook, "webhook-url", "", "loopback `URL` that results are posted to")
 	f.StringVar(&hookSecret, "webhook-secret", "", "`SECRET` that signs those posts")
 	return c
+}
+
+var announces = map[string]sandbox.Announce{
+	"nothing": sandbox.AnnounceNothing, "wait": sandbox.AnnounceWait,
+	"left": sandbox.AnnounceLeft, "all": sandbox.AnnounceAll,
 }
 
 // engine reads the samples, then what tesseract reads.

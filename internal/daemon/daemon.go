@@ -363,13 +363,35 @@ func (d *daemon) run(ctx context.Context) error {
 		d.keepSnapshots(ctx)
 		return nil
 	})
+	g.Go(func() error { return d.keepPace(ctx) })
 	err := d.wait(ctx, g)
 	endJournal() // after the others: what they ended is in it, too
-	if state, e := json.Marshal(d.pace.State()); e == nil {
-		err = errors.Join(err, d.queue.Keep(keptPace, state))
-	}
+	err = errors.Join(err, d.keep())
 	d.Log.Info("scandrop stopped")
 	return err
+}
+
+// keepPace keeps the pace whenever it has changed so much that a process that
+// is killed now should have: the next one would run into the same refusals.
+func (d *daemon) keepPace(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.pace.Changed():
+			if err := d.keep(); err != nil { // a full disk, say; the next change tries again
+				d.Log.Error("the queue could not be written", "error", err)
+			}
+		}
+	}
+}
+
+func (d *daemon) keep() error {
+	state, err := json.Marshal(d.pace.State())
+	if err != nil {
+		return err
+	}
+	return d.queue.Keep(keptPace, state)
 }
 
 // patience is how long the parts may take to stop: the uploader's grace, and a

@@ -584,7 +584,7 @@ func TestNoProgress(t *testing.T) {
 	t.Run("waiting for the pace does not count", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := NewPace(1, 1)
-			p.Slow(time.Now(), 50*time.Minute)
+			refuse(t, p, 50*time.Minute)
 			_, err := client(t, "", always(200, ""), func(c *Config) { c.Pace = p }).Status(t.Context(), "abc")
 			if err != nil {
 				t.Error(err)
@@ -594,26 +594,34 @@ func TestNoProgress(t *testing.T) {
 }
 
 func TestPaceIsTold(t *testing.T) {
+	const date = "Sat, 01 Jan 2028 00:00:00 GMT"
 	tests := []struct {
 		name   string
 		status int
 		header []string
 		pause  time.Duration
-		halved bool
+		rate   float64
 	}{
-		{"fine", 200, nil, 0, false},
-		{"429", 429, []string{"Retry-After", "30"}, 30 * time.Second, true},
-		{"429 with a date", 429, []string{"Retry-After", "Sat, 01 Jan 2028 00:00:40 GMT", "Date", "Sat, 01 Jan 2028 00:00:00 GMT"}, 40 * time.Second, true},
-		{"429 without a word", 429, nil, time.Second, true},
-		{"429 for ever", 429, []string{"Retry-After", "99999999"}, time.Hour, true},
-		{"408", 408, nil, time.Second, true},
-		{"425", 425, nil, time.Second, true},
-		{"500", 500, []string{"Retry-After", "30"}, 0, false},
-		{"spent", 200, []string{"X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "20"}, 20 * time.Second, false},
-		{"spent, Unix time", 200, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684825"}, 25 * time.Second, false},
-		{"spent for a day", 404, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "86400"}, time.Hour, false},
-		{"spent, no reset", 200, []string{"X-RateLimit-Remaining", "0"}, 0, false},
-		{"not spent", 200, []string{"X-RateLimit-Remaining", "1", "X-RateLimit-Reset", "20"}, 0, false},
+		{"fine", 200, nil, 0, 8},
+		{"429", 429, []string{"Retry-After", "2"}, 2 * time.Second, 0.5},
+		{"429 for longer", 429, []string{"Retry-After", "30"}, 30 * time.Second, 8},
+		{"429 with a date", 429, []string{"Retry-After", "Sat, 01 Jan 2028 00:00:40 GMT", "Date", date}, 40 * time.Second, 8},
+		{"429 with a date that is past", 429, []string{"Retry-After", "Fri, 31 Dec 2027 00:00:00 GMT", "Date", date}, time.Second, 1},
+		{"429 without a word", 429, nil, time.Second, 1},
+		{"429 for a year", 429, []string{"Retry-After", "31536000"}, time.Hour, 8},
+		{"429 until the end of time", 429, []string{"Retry-After", "99999999999999999999"}, time.Hour, 8},
+		{"429 for less than nothing", 429, []string{"Retry-After", "-5"}, time.Second, 1},
+		{"429 with a Reset alone", 429, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684820"}, 20 * time.Second, 8},
+		{"408", 408, nil, time.Second, 1},
+		{"408 for longer", 408, []string{"Retry-After", "8"}, 8 * time.Second, 0.125},
+		{"425", 425, nil, time.Second, 1},
+		{"500", 500, []string{"Retry-After", "30"}, 0, 8},
+		{"spent", 200, []string{"X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "20"}, 20 * time.Second, 8},
+		{"spent, Unix time", 200, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684825"}, 25 * time.Second, 8},
+		{"spent for a day", 404, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "86400"}, time.Hour, 8},
+		{"spent, no reset", 200, []string{"X-RateLimit-Limit", "60", "X-RateLimit-Remaining", "0"}, 0, 8},
+		{"not spent", 200, []string{"X-RateLimit-Remaining", "1", "X-RateLimit-Reset", "20"}, 0, 8},
+		{"nonsense", 200, []string{"X-RateLimit-Limit", "-1", "X-RateLimit-Remaining", "none", "X-RateLimit-Reset", "soon"}, 0, 8},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -623,13 +631,8 @@ func TestPaceIsTold(t *testing.T) {
 				if tt.status >= 400 && wantError(t, err).Status != tt.status {
 					t.Error(err)
 				}
-				s := p.State()
-				if pause := max(0, time.Until(s.NotBefore)); pause != tt.pause {
-					t.Errorf("paused for %v, want %v", pause, tt.pause)
-				}
-				if halved := s.Rate == 4; halved != tt.halved {
-					t.Errorf("rate is %v", s.Rate)
-				}
+				wantPause(t, p, tt.pause)
+				wantRate(t, p, tt.rate)
 			})
 		})
 	}
@@ -638,16 +641,41 @@ func TestPaceIsTold(t *testing.T) {
 func TestPaceCreepsBackWithAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPace(8, 1)
-		p.Slow(time.Now(), 0)
+		refuse(t, p, 0)
 		for _, tt := range []struct {
 			status int
 			want   float64
-		}{{500, 4}, {404, 4}, {202, 4.4}} {
+		}{{500, 1}, {404, 1}, {202, 2.5937424601}} { // 1.1 to the tenth
 			c := client(t, "", always(tt.status, ""), func(c *Config) { c.Pace = p })
 			for range 10 {
 				_, _ = c.Status(t.Context(), "abc")
 			}
 			wantRate(t, p, tt.want)
+		}
+	})
+}
+
+// A request that never goes out, and one that nobody answers, give their turns back.
+func TestPaceTurnsComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPace(1, 1)
+		p.quota.limit, p.quota.open, p.quota.told, p.quota.used = 1, true, true, 1 // one at a time
+		trouble := []func(*Config){
+			func(c *Config) { c.Token = func() (string, error) { return "", nil } },
+			func(c *Config) {
+				c.Transport = roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
+			},
+		}
+		for _, t1 := range trouble {
+			c := client(t, "", always(200, ""), t1, func(c *Config) { c.Pace = p })
+			if _, err := c.Status(t.Context(), "abc"); err == nil {
+				t.Error("no error")
+			}
+			start := time.Now()
+			p.Done(turn(t, p), Answer{})
+			if waited := time.Since(start); waited > time.Second {
+				t.Errorf("the next waited for %v", waited)
+			}
 		}
 	})
 }

@@ -3,40 +3,76 @@ package hwocr
 import (
 	"context"
 	"math"
+	"net/http"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Pace decides when a request may go out. All that share an account share one, so that
 // the service sees one well-behaved client however many workers there are.
 //
 // Requests go out in the order in which they came, no faster than a ceiling. When the
-// service says that it is too much, nobody sends for a while and the rate halves; with
-// every few requests that are answered it creeps back.
+// service says that it is too much, nobody sends for as long as it names. What comes
+// then depends on what the refusal looks like:
+//
+//   - A short wait means that the rate was too high. It goes down to what the service has
+//     let through lately, back up quickly to just below where it was refused, and from
+//     there in small steps that grow the longer all is well. Where a burst was refused
+//     that went out after a rest, there are no more bursts for a while, and the rate stays.
+//   - A long wait means that a quota is used up. How many requests it lets through, and
+//     how often it is renewed, is learned from two refusals, or from what the service
+//     tells in its answers. From then on nobody sends when it must be used up, except one
+//     request now and then that tries whether there is more.
 //
 // A Pace is safe for concurrent use. A nil *Pace lets everything through at once.
 type Pace struct {
 	ceiling float64 // requests a second
-	burst   int
+	most    int     // bound of burst
 
-	// turn is held by the one who stands in front of the limiter. If all did, each
-	// would hold a place that was given out before the service asked for a pause,
-	// and they would start off together after it.
-	turn chan struct{}
+	// turn is held by the one who waits in front. All others wait for it, which keeps
+	// their order.
+	turn    chan struct{}
+	changed chan struct{} // holds one element when State has changed
 
 	mu        sync.Mutex
-	limiter   *rate.Limiter
-	rate      float64   // from floor to ceiling
-	slowed    time.Time // when the rate was last halved
-	notBefore time.Time // nobody sends earlier
-	answered  int       // requests since the rate last changed
+	news      chan struct{} // closed, and replaced, when somebody may go earlier than it seemed
+	rate      float64       // from slowest to ceiling
+	known     float64       // up to this rate grows quickly; above it others were refused
+	step      float64       // by how much of itself rate grows next, above known
+	stepped   time.Time     // when it last grew
+	good      int           // answers since then
+	burst     int           // from 1 to most
+	calm      int           // answers since a burst was refused
+	notBefore time.Time     // nobody sends earlier
+	steady    time.Time     // when the next would be due had there been no burst
+	sent      int           // requests that were let through
+	last      time.Time     // when the last of them was
+	burstAt   time.Time     // when the last was that did not keep the distance
+	told      float64       // rate when changed was last filled
+	quota     quota
+
+	// Since the last refusal:
+	since    int           // sent, then: what was sent earlier was under way together
+	refusals int           // how many there were before
+	passed   bool          // something was let through
+	deaf     int           // refusals before that
+	accepted float64       // answers to what was sent in
+	active   time.Duration // time spent sending, lately, without pauses and rests
+	paused   time.Duration // pause before that
 }
 
 const (
 	slowest = 1. / 60 // requests a second
 	fastest = 1000.
+
+	defaultPause = time.Second      // where the service names none
+	longestDeaf  = time.Minute      // pause after refusals alone
+	quotaPause   = 3 * time.Second  // with a wait from here on it is a quota that is used up
+	longSpan     = 30 * time.Second // of which the rate that was let through is measured
+	firstStep    = 0.02
+	stepAnswers  = 25
+	stepTime     = 10 * time.Second
+	calmAnswers  = 500 // until bursts grow again
 )
 
 // NewPace returns a pace of at most rate requests a second, of which burst may go out
@@ -50,82 +86,129 @@ func NewPace(perSecond float64, burst int) *Pace {
 	burst = max(burst, 1)
 	return &Pace{
 		ceiling: perSecond,
-		burst:   burst,
+		most:    burst,
 		turn:    make(chan struct{}, 1),
-		limiter: rate.NewLimiter(rate.Limit(perSecond), burst),
+		changed: make(chan struct{}, 1),
+		news:    make(chan struct{}),
 		rate:    perSecond,
+		known:   perSecond,
+		told:    perSecond,
+		step:    firstStep,
+		burst:   burst,
+		quota:   newQuota(),
 	}
 }
 
-// Wait returns nil when a request may go out, or the context's error when that ended
-// before. A deadline that cannot be met is waited for: it may yet be lifted.
-func (p *Pace) Wait(ctx context.Context) error {
+// A Turn is the leave to send one request. It is given back with [Pace.Done].
+type Turn struct {
+	number  int // counts from 1
+	at      time.Time
+	limited bool // it was waited for
+}
+
+// Wait returns when a request may go out, or with the context's error when that ended
+// before. A deadline that cannot be met is waited for: it may yet be lifted. A Turn
+// without an error must be given back, or later ones may come late.
+func (p *Pace) Wait(ctx context.Context) (Turn, error) {
 	if p == nil {
-		return ctx.Err()
+		return Turn{at: time.Now()}, ctx.Err()
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return Turn{}, err
 	}
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return Turn{}, ctx.Err()
 	}
+	limited := false
 	for {
-		for d := p.pause(); d > 0; d = p.pause() {
-			if err := sleep(ctx, d); err != nil {
-				return err
-			}
+		p.mu.Lock()
+		now := time.Now()
+		at := p.ready(now)
+		if !at.After(now) {
+			t := p.take(now, limited)
+			p.mu.Unlock()
+			return t, nil
 		}
-		if err := p.limiter.Wait(timeless{ctx}); err != nil {
-			return err
-		}
-		if p.pause() <= 0 { // else somebody was told to slow down meanwhile
-			return nil
+		news := p.news
+		p.mu.Unlock()
+		limited = true
+		if err := sleep(ctx, at.Sub(now), news); err != nil {
+			return Turn{}, err
 		}
 	}
 }
 
-// Slow tells that the service refused a request as one too many; sent is when that
-// request had been let through, after is how long the service wants to be left alone.
-// Nobody sends for that long, at least a second and at most an hour. The rate halves,
-// but only once for all requests that were under way together.
-func (p *Pace) Slow(sent time.Time, after time.Duration) {
-	if p == nil {
+// An Answer is what the answer to a request says about the pace. The zero Answer
+// stands for none.
+type Answer struct {
+	Status int           // of HTTP; 0 = nothing was answered
+	After  time.Duration // how long the service wants to be left alone; 0 = it does not say
+
+	// What the service tells of its quota: how many requests it lets through (0 = it
+	// does not say), how many of them are left, and when (0 = it does not say) it is
+	// renewed.
+	Limit, Left int
+	Reset       time.Duration
+}
+
+// refused reports whether the request was one too many.
+func (a Answer) refused() bool {
+	switch a.Status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return false
+}
+
+// fine reports whether the service did, or will do, what it was asked.
+func (a Answer) fine() bool { return a.Status > 0 && a.Status < 400 }
+
+// Done gives back a turn: its request was answered, or will not be.
+func (p *Pace) Done(t Turn, a Answer) {
+	if p == nil || t.number == 0 {
 		return
 	}
-	if after <= 0 {
-		after = time.Second
-	}
-	p.hold(after)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answered = 0
-	if sent.After(p.slowed) {
-		p.slowed = time.Now()
-		p.setRate(p.rate / 2)
+	now := time.Now()
+	if p.quota.answered(t.number, a) {
+		p.wake()
+	}
+	if a.Limit > 0 {
+		p.quota.hear(now, t, p.sent-t.number, a)
+	}
+	switch {
+	case a.refused():
+		p.refused(now, t, a)
+	case a.Status > 0:
+		p.let(now, t, a.fine())
 	}
 }
 
-// OK tells that a request was answered. After every tenth the rate grows by a
-// twentieth of the ceiling, until it is there.
-func (p *Pace) OK() {
-	if p == nil {
+// hold lets nobody send for d, at most an hour, nor a burst after it.
+func (p *Pace) hold(d time.Duration) {
+	if p == nil || d <= 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.answered++; p.answered >= 10 && p.rate < p.ceiling {
-		p.answered = 0
-		p.setRate(p.rate + p.ceiling/20)
+	p.pause(time.Now(), d)
+	if d >= quotaPause { // shorter ones may come with every answer
+		p.tell()
 	}
 }
 
 // PaceState is what of a Pace is worth keeping across a restart. It marshals to JSON.
 type PaceState struct {
-	Rate      float64   `json:"rate"`                // requests a second at present
-	NotBefore time.Time `json:"not_before,omitzero"` // nobody sends earlier
+	Rate      float64       `json:"rate"`                // requests a second at present
+	Known     float64       `json:"known,omitzero"`      // up to this rate it grows quickly
+	Burst     int           `json:"burst,omitzero"`      // how many may go out at once
+	NotBefore time.Time     `json:"not_before,omitzero"` // nobody sends earlier
+	Quota     int           `json:"quota,omitzero"`      // requests that are let through in each Window
+	Window    time.Duration `json:"window,omitzero"`     // in nanoseconds
 }
 
 // State returns the present state.
@@ -135,7 +218,21 @@ func (p *Pace) State() PaceState {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return PaceState{Rate: p.rate, NotBefore: p.notBefore}
+	s := PaceState{Rate: p.rate, Known: p.known, Burst: p.burst, NotBefore: p.notBefore}
+	if p.quota.length > 0 {
+		s.Quota, s.Window = p.quota.limit, p.quota.length
+	}
+	return s
+}
+
+// Changed returns a channel that holds an element when State has changed so much that a
+// process which dies now should have kept it: after every refusal, and with every tenth
+// by which the rate grows; never with every request. It is for one receiver.
+func (p *Pace) Changed() <-chan struct{} {
+	if p == nil {
+		return nil
+	}
+	return p.changed
 }
 
 // Restore goes on from an earlier state, before the first request. There is no burst
@@ -145,60 +242,215 @@ func (p *Pace) Restore(s PaceState) {
 	if p == nil {
 		return
 	}
-	p.hold(time.Until(s.NotBefore))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.Rate > 0 {
-		p.setRate(s.Rate)
-	}
 	now := time.Now()
-	p.limiter.AllowN(now, int(p.limiter.TokensAt(now)))
+	if s.Rate > 0 {
+		p.rate = p.bounded(s.Rate)
+		p.told = p.rate
+	}
+	if s.Known > 0 {
+		p.known = max(p.bounded(s.Known), p.rate)
+	}
+	if s.Burst > 0 {
+		p.burst = min(s.Burst, p.most)
+	}
+	if s.Quota > 0 && s.Window > 0 && s.Window <= maxRetryAfter {
+		p.quota.limit, p.quota.length = s.Quota, s.Window
+	}
+	p.rest(now)
+	p.pause(now, s.NotBefore.Sub(now))
 }
 
-// hold lets nobody send for d, at most an hour.
-func (p *Pace) hold(d time.Duration) {
-	if p == nil || d <= 0 {
+// The methods below want p.mu to be held.
+
+// bounded is r where a rate may be.
+func (p *Pace) bounded(r float64) float64 { return min(max(r, slowest), p.ceiling) }
+
+// interval is the distance between two requests.
+func (p *Pace) interval() time.Duration { return time.Duration(float64(time.Second) / p.rate) }
+
+// lead is how far requests may be ahead of the steady rate.
+func (p *Pace) lead() time.Duration { return time.Duration(p.burst-1) * p.interval() }
+
+// set changes rate and burst. What the next request has still to wait for changes with
+// the rate; there is no more of a burst left than before.
+func (p *Pace) set(now time.Time, rate float64, burst int) {
+	wait := p.steady.Add(-p.lead()).Sub(now)
+	if wait < -p.lead() {
+		wait = -p.lead()
+	}
+	wait = time.Duration(float64(wait) * p.rate / rate)
+	p.rate, p.burst = rate, burst
+	p.steady = now.Add(wait + p.lead())
+}
+
+// rest makes that from t on there is no burst.
+func (p *Pace) rest(t time.Time) {
+	if t = t.Add(p.lead()); t.After(p.steady) {
+		p.steady = t
+	}
+}
+
+// ready is when the next request may go out, as far as can be known now.
+func (p *Pace) ready(now time.Time) time.Time {
+	at := p.steady.Add(-p.lead())
+	for _, t := range []time.Time{p.notBefore, p.quota.ready(now)} {
+		if t.After(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// take lets a request go out now.
+func (p *Pace) take(now time.Time, limited bool) Turn {
+	step := p.interval()
+	p.sent++
+	if p.sent > 1 {
+		from := p.last
+		if p.notBefore.After(from) && !p.notBefore.After(now) {
+			from = p.notBefore
+		}
+		gap := now.Sub(from)
+		p.active += min(gap, max(2*step, time.Second)) // more was not spent sending
+		if gap < step*9/10 && from.Equal(p.last) {
+			p.burstAt = now
+		}
+		if gap > longGap {
+			p.accepted, p.active, p.paused = 0, 0, 0
+			p.quota.gap()
+		}
+		if p.active > longSpan { // what was long ago counts less and less
+			p.accepted, p.active, p.paused = p.accepted/2, p.active/2, p.paused/2
+		}
+	}
+	p.last = now
+	if p.steady.Before(now) {
+		p.steady = now
+	}
+	p.steady = p.steady.Add(step)
+	p.quota.take(now, p.sent)
+	return Turn{number: p.sent, at: now, limited: limited}
+}
+
+// let notes that a request was not refused.
+func (p *Pace) let(now time.Time, t Turn, ok bool) {
+	if t.number <= p.since {
+		return // it was under way when another was refused
+	}
+	p.accepted++
+	p.passed, p.deaf = true, 0
+	if p.calm++; p.calm >= calmAnswers && p.burst < p.most {
+		p.calm = 0
+		p.set(now, p.rate, p.burst+1)
+	}
+	// A rate that nobody makes use of is not known to be borne.
+	if !ok || !t.limited || p.rate >= p.ceiling {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t := time.Now().Add(min(d, maxRetryAfter)); t.After(p.notBefore) {
-		p.notBefore = t
+	p.good++
+	switch {
+	case p.rate < p.known:
+		p.set(now, min(p.rate*1.1, p.known), p.burst)
+	case p.good >= stepAnswers && now.Sub(p.stepped) >= stepTime,
+		p.good >= stepAnswers/5 && now.Sub(p.stepped) >= 4*stepTime: // where answers are few
+		p.set(now, p.bounded(p.rate*(1+p.step)), p.burst)
+		p.known = p.rate
+		p.step = min(2*p.step, 1)
+	default:
+		return
+	}
+	p.good, p.stepped = 0, now
+	if p.rate >= 1.1*p.told || p.rate == p.ceiling {
+		p.tell()
 	}
 }
 
-// pause returns how long nobody may send from now on.
-func (p *Pace) pause() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Until(p.notBefore)
-}
-
-// setRate brings r between the bounds and sets it. Bursts are for the full rate only:
-// one right after a pause would bring on the next.
-func (p *Pace) setRate(r float64) {
-	p.rate = math.Min(math.Max(r, math.Max(p.ceiling/64, slowest)), p.ceiling)
-	p.limiter.SetLimit(rate.Limit(p.rate))
-	burst := 1
-	if p.rate == p.ceiling {
-		burst = p.burst
+// refused notes that a request was one too many.
+func (p *Pace) refused(now time.Time, t Turn, a Answer) {
+	after := min(a.After, maxRetryAfter)
+	if after <= 0 {
+		after = defaultPause
 	}
-	p.limiter.SetBurst(burst)
+	if t.number <= p.since { // the same congestion: others of it have slowed us already
+		p.pause(now, after)
+		p.tell()
+		return
+	}
+	n, spent, waited := p.accepted+0.5, p.active.Seconds(), p.paused.Seconds()
+	switch {
+	case after >= quotaPause && a.Status == http.StatusTooManyRequests:
+		p.quota.exhausted(now, after, !p.passed)
+	case !p.passed && p.refusals > 0:
+		// The pause was too short, whatever the rate.
+		p.deaf++
+		after = max(after, min(defaultPause<<min(p.deaf, 10), longestDeaf))
+	case p.burstAt.Add(p.interval()).After(t.at) && p.lead() >= time.Second/2:
+		p.set(now, p.rate, 1)
+		p.calm = 0
+	case p.refusals == 0 && spent < 10:
+		// Nothing is known yet but that this is too fast: find out from below.
+		p.set(now, p.bounded(min(p.rate/2, 1/after.Seconds())), p.burst)
+	default:
+		// All that the service let through since it last was at its limit, it
+		// could bear, even with the pause in between. More than went through
+		// without that pause it could not; nor, while the rate still grew, what
+		// the rate was in the end.
+		low, high, share := n/(spent+waited), 0.95*p.rate, 1./2
+		if p.rate >= p.known {
+			high, share = min(high, n/max(spent, 0.001)), 1./3
+		}
+		p.set(now, p.bounded(min(0.9*p.rate, low*math.Pow(max(high/low, 1), share))), p.burst)
+		p.known = p.rate
+	}
+	p.refusals++
+	p.since, p.passed = p.sent, false
+	p.accepted, p.active, p.paused = 0, 0, 0
+	p.step, p.good, p.stepped = firstStep, 0, now
+	p.pause(now, after)
+	p.tell()
 }
 
-// timeless hides a context's deadline from the limiter, which else would refuse at
-// once where it expects to miss it, with an error that is not the context's.
-type timeless struct{ context.Context }
+// pause lets nobody send for d, nor a burst after it.
+func (p *Pace) pause(now time.Time, d time.Duration) {
+	t := now.Add(min(d, maxRetryAfter))
+	if !t.After(p.notBefore) {
+		return
+	}
+	from := now
+	if p.notBefore.After(from) {
+		from = p.notBefore
+	}
+	p.paused += t.Sub(from)
+	p.notBefore = t
+	p.rest(t)
+}
 
-func (timeless) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+// tell fills the channel of [Pace.Changed].
+func (p *Pace) tell() {
+	p.told = p.rate
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
 
-func sleep(ctx context.Context, d time.Duration) error {
+// wake lets the one in front look again.
+func (p *Pace) wake() {
+	close(p.news)
+	p.news = make(chan struct{})
+}
+
+// sleep returns after d, or earlier when there is news, or with the context's error.
+func sleep(ctx context.Context, d time.Duration, news <-chan struct{}) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
+	case <-news:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return nil
 }

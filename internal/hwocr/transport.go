@@ -119,8 +119,9 @@ type transport struct {
 
 // RoundTrip implements [http.RoundTripper]. The answer must be closed.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	sent, token, err := t.admit(req)
+	turn, token, err := t.admit(req)
 	if err != nil {
+		t.pace.Done(turn, Answer{})
 		if req.Body != nil {
 			req.Body.Close() // as the interface demands
 		}
@@ -136,6 +137,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.next.RoundTrip(out)
 	if err != nil {
+		t.pace.Done(turn, Answer{})
 		err = x.explain(err)
 		x.finish(0)
 		if text := err.Error(); strings.Contains(text, token) { // a server that echoes requests
@@ -143,7 +145,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	t.heed(resp, sent)
+	t.heed(resp, turn)
 	if resp.StatusCode == http.StatusSwitchingProtocols && resp.Body != nil {
 		resp.Body.Close() // it is the connection, whose silence no context ends
 		resp.Body = nil
@@ -156,44 +158,56 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// admit waits until the request may go out, and returns when that was and the token
-// to send with it.
-func (t *transport) admit(req *http.Request) (sent time.Time, token string, err error) {
+// admit waits until the request may go out, and returns its turn and the token to send
+// with it.
+func (t *transport) admit(req *http.Request) (turn Turn, token string, err error) {
 	if req.URL.Scheme != t.scheme || req.URL.Host != t.host {
-		return sent, "", fmt.Errorf("the token is not for %s", req.URL.Host)
+		return turn, "", fmt.Errorf("the token is not for %s", req.URL.Host)
 	}
-	if err := t.pace.Wait(req.Context()); err != nil {
-		return sent, "", fmt.Errorf("waiting to send: %w", err)
+	if turn, err = t.pace.Wait(req.Context()); err != nil {
+		return turn, "", fmt.Errorf("waiting to send: %w", err)
 	}
 	token, err = t.token()
 	switch {
 	case err != nil:
-		return sent, "", fmt.Errorf("token: %w", err)
+		return turn, "", fmt.Errorf("token: %w", err)
 	case token == "":
-		return sent, "", errors.New("token: it is empty")
+		return turn, "", errors.New("token: it is empty")
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return sent, "", errors.New("token: it holds characters that no token has, such as blanks or line ends")
+		return turn, "", errors.New("token: it holds characters that no token has, such as blanks or line ends")
 	}
 	if begin, _ := req.Context().Value(beginKey{}).(func() error); begin != nil {
 		if err := begin(); err != nil {
-			return sent, "", err
+			return turn, "", err
 		}
 	}
-	return time.Now(), token, nil
+	return turn, token, nil
 }
 
 // heed passes on what an answer says about the pace.
-func (t *transport) heed(resp *http.Response, sent time.Time) {
+func (t *transport) heed(resp *http.Response, turn Turn) {
 	now := serverTime(resp.Header)
-	switch code := resp.StatusCode; {
-	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
-		t.pace.Slow(sent, ParseRetryAfter(resp.Header.Get("Retry-After"), now))
-	case code < 400:
-		t.pace.OK()
+	a := Answer{Status: resp.StatusCode, After: ParseRetryAfter(resp.Header.Get("Retry-After"), now)}
+	if left, err := count(resp.Header.Get("X-RateLimit-Remaining")); err == nil {
+		a.Left = left
+		a.Reset = parseReset(resp.Header.Get("X-RateLimit-Reset"), now)
+		if limit, err := count(resp.Header.Get("X-RateLimit-Limit")); err == nil {
+			a.Limit = limit
+		}
+		if left == 0 {
+			t.pace.hold(a.Reset)
+		}
 	}
-	if strings.TrimSpace(resp.Header.Get("X-RateLimit-Remaining")) == "0" {
-		t.pace.hold(parseReset(resp.Header.Get("X-RateLimit-Reset"), now))
+	if a.After == 0 {
+		a.After = a.Reset
 	}
+	t.pace.Done(turn, a)
+}
+
+// count reads a number of requests.
+func count(value string) (int, error) {
+	n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31)
+	return int(n), err
 }
 
 // parseReset reads X-RateLimit-Reset, which some servers fill with the seconds to wait

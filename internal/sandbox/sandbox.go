@@ -45,6 +45,15 @@ type Options struct {
 	Rate  rate.Limit
 	Burst int
 
+	// Quota is how many requests are answered with anything but 429 in a
+	// window of time, which begins with the first request after the last
+	// window's end. 0 is without limit; Rate goes before.
+	Quota  int
+	Window time.Duration
+
+	// Announce is what is told of Rate or Quota.
+	Announce Announce
+
 	// Latency passes before each answer, after its work is done.
 	Latency time.Duration
 
@@ -97,7 +106,7 @@ type Sandbox struct {
 	closed  bool
 	token   string
 	credits *int // a copy of its own
-	limit   *rate.Limiter
+	limits  limits
 	trouble *troubles
 	webhook webhook
 	calls   int
@@ -131,9 +140,7 @@ func New(o Options) *Sandbox {
 	if s.hook == nil {
 		s.hook = &http.Client{Timeout: 10 * time.Second}
 	}
-	if o.Rate > 0 {
-		s.limit = rate.NewLimiter(o.Rate, max(o.Burst, 1))
-	}
+	s.limits = limits{bucket: bucket(o.Rate, o.Burst), quota: o.Quota, window: o.Window}
 	return s
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -489,6 +490,74 @@ func TestRateLimit(t *testing.T) {
 		if time.Sleep(2 * time.Second); c.get(t, "/documents").status != 200 {
 			t.Error("429 although Retry-After was obeyed")
 		}
+	})
+}
+
+// Each line is a second: what is answered, and what it tells of the limits.
+func TestAnnounce(t *testing.T) {
+	tests := []struct {
+		name    string
+		options Options
+		want    string
+	}{
+		{"window, wait", Options{Quota: 2, Window: 4 * time.Second}, "200,,,, 200,,,, 429,2,,, 429,1,,, 200,,,,"},
+		{"window, left", Options{Quota: 2, Window: 4 * time.Second, Announce: AnnounceLeft},
+			"200,,2,1, 200,,2,0, 429,2,2,0,4 429,1,2,0,4 200,,2,1,"},
+		{"window, all", Options{Quota: 2, Window: 4 * time.Second, Announce: AnnounceAll},
+			"200,,2,1,4 200,,2,0,4 429,2,2,0,4 429,1,2,0,4 200,,2,1,8"},
+		{"window, nothing", Options{Quota: 2, Window: 4 * time.Second, Announce: AnnounceNothing},
+			"200,,,, 200,,,, 429,,,, 429,,,, 200,,,,"},
+		{"bucket, left", Options{Rate: 0.5, Burst: 2, Announce: AnnounceLeft},
+			"200,,2,1, 200,,2,0, 200,,2,0, 429,1,2,0,4 200,,2,0,"},
+		{"bucket, all", Options{Rate: 0.5, Burst: 2, Announce: AnnounceAll},
+			"200,,2,1,2 200,,2,0,4 200,,2,0,6 429,1,2,0,4 200,,2,0,8"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now().Unix()
+				c := inProcess(New(tt.options))
+				var got []string
+				for range 5 {
+					r := c.get(t, "/documents")
+					reset := r.header.Get("X-RateLimit-Reset")
+					if n, err := strconv.ParseInt(reset, 10, 64); err == nil {
+						reset = strconv.FormatInt(n-began, 10)
+					}
+					got = append(got, fmt.Sprintf("%d,%s,%s,%s,%s", r.status, r.header.Get("Retry-After"),
+						r.header.Get("X-RateLimit-Limit"), r.header.Get("X-RateLimit-Remaining"), reset))
+					time.Sleep(time.Second)
+				}
+				if got := strings.Join(got, " "); got != tt.want {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestLimitsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Quota: 1, Window: time.Minute})
+		c := inProcess(s)
+		next := func(want int) {
+			t.Helper()
+			if got := c.get(t, "/documents").status; got != want {
+				t.Errorf("%d, want %d", got, want)
+			}
+		}
+		next(200)
+		next(429)
+		s.SetQuota(2, time.Minute)
+		next(200)
+		next(429)
+		s.SetRate(1, 1)
+		next(200)
+		next(429)
+		s.SetRate(0, 0)
+		next(429) // the window goes on
+		s.SetQuota(0, 0)
+		next(200)
 	})
 }
 

@@ -74,9 +74,10 @@ type request struct {
 	*http.Request
 	op      string
 	version int
-	id      string // of the document that the path names
-	format  string // of the result that is asked for
-	account string // whose token it carries
+	id      string      // of the document that the path names
+	format  string      // of the result that is asked for
+	account string      // whose token it carries
+	limits  http.Header // what its answer tells of the limits
 	fault   fault
 }
 
@@ -153,6 +154,7 @@ func (s *Sandbox) begin(c *request) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
+	c.limits = http.Header{}
 	c.fault = s.trouble.strike(c.op, time.Now())
 	return s.calls
 }
@@ -236,17 +238,8 @@ func scripted(act action, op string) answer {
 func (s *Sandbox) admit(c *request) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.limit != nil {
-		now := time.Now()
-		r := s.limit.ReserveN(now, 1)
-		if wait := r.DelayFrom(now); wait > 0 {
-			r.CancelAt(now)
-			a := message(http.StatusTooManyRequests, "Too Many Attempts.")
-			a.header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-			a.header.Set("X-RateLimit-Limit", strconv.Itoa(s.limit.Burst()))
-			a.header.Set("X-RateLimit-Remaining", "0")
-			return &a
-		}
+	if s.limits.take(time.Now(), s.opts.Announce, c.limits) > 0 {
+		return new(message(http.StatusTooManyRequests, "Too Many Attempts."))
 	}
 	token, ok := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
 	if !ok || token == "" || s.token != "" && token != s.token {
@@ -448,6 +441,7 @@ func (s *Sandbox) send(w http.ResponseWriter, c request, a answer) {
 	}
 
 	h := w.Header()
+	maps.Copy(h, c.limits)
 	maps.Copy(h, a.header)
 	h.Set("Cache-Control", "no-cache, private")
 	bodyless := a.status == http.StatusNoContent || a.status == http.StatusNotModified
