@@ -61,7 +61,7 @@ func (s *simulation) start() (*incarnation, error) {
 	c := *s.config
 	c.State = s.state
 	d, err := begin(Options{
-		Config: &c, Version: "simulation", Transport: wire{in},
+		Config: &c, Version: "simulation", Transport: network{in},
 		Moved: func(j queue.Job) { in.point("moved to " + string(j.State)) },
 		Log:   slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})
@@ -309,12 +309,12 @@ func (t tapped) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// wire is the network: every request of an incarnation to the sandbox.
-type wire struct{ in *incarnation }
+// network carries every request of an incarnation to the sandbox.
+type network struct{ in *incarnation }
 
-func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
+func (w network) RoundTrip(req *http.Request) (*http.Response, error) {
 	in := w.in
-	op, id, format := operation(req)
+	op, id, format := asked(req)
 	in.point(op + " begins")
 	if !in.alive() {
 		if req.Body != nil {
@@ -344,8 +344,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// operation says what a request asks for, in the words of the sandbox's script.
-func operation(req *http.Request) (op, id, format string) {
+// asked says what a request asks for, in the words of the sandbox's script.
+func asked(req *http.Request) (op, id, format string) {
 	_, path, _ := strings.Cut(req.URL.Path, "/documents")
 	id, format, _ = strings.Cut(strings.TrimPrefix(path, "/"), ".")
 	switch {

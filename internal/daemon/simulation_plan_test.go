@@ -223,22 +223,22 @@ type trouble struct {
 }
 
 var (
-	answers = []trouble{
+	replies = []trouble{
 		{4, "500"}, {3, "503"}, {3, "502 html"}, {3, "429"}, {2, "429 retry-after 7"}, {2, "429 retry-after date"},
 		{1, "429 retry-after absurd"}, {2, "408"}, {3, "lost"}, {3, "drop"}, {1, "401"}, {1, "redirect"},
 		{2, "slow 20s"}, {2, "slow 3m"}, {3, "cut 5"}, {2, "long"},
 	}
 	troubles = map[string][]trouble{
-		"upload": append(slices.Clone(answers), trouble{6, "lost"}, trouble{3, "made 500"}, trouble{3, "made 502 html"},
+		"upload": append(slices.Clone(replies), trouble{6, "lost"}, trouble{3, "made 500"}, trouble{3, "made 502 html"},
 			trouble{2, "made 504"}, trouble{3, "drop 40"}, trouble{2, "drop 400"}, trouble{2, "empty"}, trouble{2, "garbage"}, trouble{2, "short"},
 			trouble{1, "made 202"}, trouble{1, "made 200 html"}, trouble{2, "403"}, trouble{1, "415"}, trouble{1, "422 field file"}, trouble{1, "422 field action"},
 			trouble{1, "404"}, trouble{2, `fail "the ink is invisible"`}, trouble{3, "stay 10m"}, trouble{1, "stay 5h"}, trouble{1, "stay"},
 			trouble{1, "vanish"}, trouble{1, "twin"}, trouble{1, "413"}),
-		"status": append(slices.Clone(answers), trouble{1, "404"}, trouble{2, "garbage"}, trouble{2, "empty"}, trouble{2, "short"}),
-		"download": append(slices.Clone(answers), trouble{3, "cut 20"}, trouble{3, "200 html"}, trouble{2, "404"}, trouble{2, "202"},
+		"status": append(slices.Clone(replies), trouble{1, "404"}, trouble{2, "garbage"}, trouble{2, "empty"}, trouble{2, "short"}),
+		"download": append(slices.Clone(replies), trouble{3, "cut 20"}, trouble{3, "200 html"}, trouble{2, "404"}, trouble{2, "202"},
 			trouble{1, `fail "the ink is invisible"`}, trouble{2, "stay 10m"}, trouble{1, "vanish"}, trouble{2, "drip 100ms"}, trouble{1, "drip 3m"}, trouble{1, "403"}),
-		"list":   append(slices.Clone(answers), trouble{2, "garbage"}, trouble{2, "empty"}, trouble{2, "short"}, trouble{3, "lag 1m"}, trouble{3, "lag 4m"}, trouble{1, "cut 100"}),
-		"delete": append(slices.Clone(answers), trouble{4, "404"}, trouble{3, "made 404"}, trouble{3, "made 500"}, trouble{1, "403"}),
+		"list":   append(slices.Clone(replies), trouble{2, "garbage"}, trouble{2, "empty"}, trouble{2, "short"}, trouble{3, "lag 1m"}, trouble{3, "lag 4m"}, trouble{1, "cut 100"}),
+		"delete": append(slices.Clone(replies), trouble{4, "404"}, trouble{3, "made 404"}, trouble{3, "made 500"}, trouble{1, "403"}),
 	}
 	// Of a text nobody can tell that they are wrong.
 	structured = []trouble{{2, "garbage"}, {2, "short"}, {2, "empty"}}

@@ -304,7 +304,7 @@ func newSimulation(dir string, p plan) *simulation {
 	}
 	s.box = sandbox.New(sandbox.Options{
 		Token: goodToken, Work: p.work, Latency: p.latency, Rate: p.boxRate, Burst: 4,
-		Engine: engine{s}, Prompts: []string{"somebody"}, OnCall: s.onCall, Log: slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
+		Engine: reader{s}, Prompts: []string{"somebody"}, OnCall: s.onCall, Log: slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})
 	s.network = s.box.RoundTripper()
 	return s
@@ -312,10 +312,10 @@ func newSimulation(dir string, p plan) *simulation {
 
 const goodToken = "good-token"
 
-// engine reads scans as [sandbox.Plain] does, but for those that it cannot.
-type engine struct{ s *simulation }
+// reader reads scans as [sandbox.Plain] does, but for those that it cannot.
+type reader struct{ s *simulation }
 
-func (e engine) Read(ctx context.Context, scan sandbox.Scan) (sandbox.Reading, error) {
+func (e reader) Read(ctx context.Context, scan sandbox.Scan) (sandbox.Reading, error) {
 	e.s.mu.Lock()
 	c := e.s.settled[scan.Digest]
 	e.s.mu.Unlock()
