@@ -74,6 +74,9 @@ func (t *tx) add(s Scan, claimed map[uint64]bool) Added {
 	a.Job = t.create(t.newJob(s))
 	t.tell(Job{}, a.Job, nil)
 	a.Job, _ = t.adoptStray(a.Job)
+	if a.Job.State == Queued && a.Job.Present && !t.holdsRebuilt() {
+		a.Job = t.endPresent(a.Job)
+	}
 	record.job = a.Job.ID
 	t.putPath(s.Path, record)
 	return a
@@ -113,7 +116,8 @@ func (t *tx) newJob(s Scan) Job {
 	j := Job{
 		State: Queued, Folder: s.Folder, Path: s.Path, Size: s.Size, ModTime: s.ModTime.Round(0).UTC(),
 		Content: s.Content, Ext: s.Ext, Options: s.Options, Identity: Identity(s.Content, s.Options),
-		Added: t.now, Due: t.now,
+		Present: s.Present && !t.census.Rebuilt.IsZero(),
+		Added:   t.now, Due: t.now,
 	}
 	j.Mark = t.mark(j.Identity, 0)
 	if s.Reject != "" {

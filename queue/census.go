@@ -395,8 +395,42 @@ func (t *tx) counted(o Counted, began time.Time, claimed map[uint64]bool) {
 			t.holdRebuilt("the queue file was restored; the service's list was read, and is read once more before anything is sent, as it may lag")
 			return
 		}
+		t.endAllPresent()
 		t.release(func(h Hold) bool { return h.Cause == Rebuilt })
 	}
+}
+
+// endAllPresent ends the jobs that wait to be sent although their results seem to
+// be here, now that the service's list was read and has none of their documents.
+func (t *tx) endAllPresent() {
+	for _, id := range t.inState(Queued) {
+		if j, err := t.job(id); err == nil && j.State == Queued && j.Present {
+			t.endPresent(j)
+		}
+	}
+}
+
+// endPresent ends a job that a restored queue would send although files with the
+// names of all its results lie beside the scan: most likely they are its results,
+// were paid for, and their end was forgotten. A person can tell.
+func (t *tx) endPresent(j Job) Job {
+	next := j
+	next.Present = false
+	next.Error = `its results lie beside it already, and the queue, which was restored, knows nothing of them; if they are not its own, "scandrop queue retry" has it read and pays for it`
+	next = next.end(Rejected, t.now)
+	t.paid(j, 1)
+	t.write(j, next)
+	t.addEvent(j.ID, Event{At: t.now, What: "results present", State: next.State, Note: next.Error})
+	t.freeTwins(next)
+	return next
+}
+
+// Rebuilding reports whether the queue was restored and may not know of all that
+// it had: while it is so, [Scan.Present] matters.
+func (q *Queue) Rebuilding() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.census.Rebuilt.IsZero()
 }
 
 // forgetGone forgets the strays, and the documents that were left on purpose,

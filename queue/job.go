@@ -135,6 +135,11 @@ type Scan struct {
 	Ext     string    // its true extension by its first bytes, with the dot
 	Reject  string    // why it can never be sent; "" if it can
 	Options Options
+
+	// Present says that files with the names of all its results lie beside it.
+	// It matters while a restored queue does not know what it may have
+	// forgotten; see [Queue.Rebuilding].
+	Present bool
 }
 
 // A Result is one file that the service's answer becomes. It is recorded, with
@@ -193,6 +198,7 @@ type Job struct {
 	Error    string    `json:"error,omitempty"`    // of the last attempt, in plain words
 	Cancel   bool      `json:"cancel,omitempty"`   // by hand, to take effect at the next safe point
 
+	Present  bool      `json:"present,omitempty"` // see [Scan]
 	Added    time.Time `json:"added"`
 	Sent     time.Time `json:"sent,omitzero"`     // when the last upload began
 	Doubted  time.Time `json:"doubted,omitzero"`  // when the last upload was found unanswered

@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,6 +22,7 @@ import (
 
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
+	"scandrop/internal/result"
 	"scandrop/queue"
 	"scandrop/uploader"
 	"scandrop/watcher"
@@ -269,9 +272,35 @@ func scansOf(files []watcher.File, options map[string]queue.Options) []queue.Sca
 	return scans
 }
 
+// present reports whether files with the names of all results of a scan lie
+// beside it.
+func present(s queue.Scan) bool {
+	has := func(format string) bool {
+		const usual = 2 // names that a result has unless many scans share theirs
+		n := 0
+		for name := range result.Names(filepath.Base(s.Path), format) {
+			info, err := os.Lstat(filepath.Join(filepath.Dir(s.Path), name))
+			if err == nil && info.Mode().IsRegular() {
+				return true
+			}
+			if n++; n == usual {
+				break
+			}
+		}
+		return false
+	}
+	return !slices.ContainsFunc(s.Options.Formats, func(format string) bool { return !has(format) })
+}
+
 // add puts settled scans into the queue.
 func (d *daemon) add(files []watcher.File, options map[string]queue.Options) error {
-	added, err := d.queue.Add(scansOf(files, options)...)
+	scans := scansOf(files, options)
+	if d.queue.Rebuilding() {
+		for i, s := range scans {
+			scans[i].Present = present(s)
+		}
+	}
+	added, err := d.queue.Add(scans...)
 	if err != nil {
 		return err
 	}
