@@ -111,9 +111,15 @@ func (f files) Room(j queue.Job) error {
 	return nil
 }
 
-// try begins a result beside the path, and takes it back.
+// try begins a result beside the path, and takes it back. It is the first that
+// will be written: after a power cut what was taken back may be there again, and
+// is then replaced by that.
 func try(folder *result.Folder, j queue.Job, path string) error {
-	staged, err := folder.Stage(path, stageKey(j), "try")
+	format := "try"
+	if len(j.Options.Formats) > 0 {
+		format = j.Options.Formats[0]
+	}
+	staged, err := folder.Stage(path, stageKey(j), format)
 	if err != nil {
 		return err
 	}

@@ -33,9 +33,9 @@ func straced(t *testing.T, call, inject string) []string {
 // (With --seccomp-bpf strace would be faster, and send no signal.)
 func TestKillAtDurableStep(t *testing.T) {
 	t.Parallel()
-	const steps = 180 // in a round, about
+	const steps = 150 // in a round, at least
 	stride := max(1, 2*steps*3/(*kills*4))
-	for range max(1, *kills/3/steps) {
+	for range (*kills/3 + steps - 1) / steps {
 		for _, call := range durable {
 			t.Run(call, func(t *testing.T) {
 				t.Parallel()

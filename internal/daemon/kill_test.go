@@ -365,7 +365,8 @@ func (s *site) auditQueue(a *audit) {
 	}
 	q, err := OpenQueue(c, Opening{})
 	if err != nil {
-		s.t.Fatal(err)
+		a.fault(&a.lost, "%v", err)
+		return
 	}
 	defer q.Close()
 	jobs := 0
@@ -379,7 +380,7 @@ func (s *site) auditQueue(a *audit) {
 		}
 	}
 	if jobs != a.scans && !s.damaged {
-		a.fault(nil, "%d jobs for %d scans", jobs, a.scans)
+		a.fault(&a.lost, "%d jobs for %d scans", jobs, a.scans)
 	}
 	for _, h := range q.Holds() {
 		a.fault(nil, "%s is held: %s", h.Key(), h.Reason)

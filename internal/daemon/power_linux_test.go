@@ -148,46 +148,37 @@ func TestPowerCut(t *testing.T) {
 }
 
 // The positive control: where the queue's syncs, or all of them, are not made and
-// only said to be, a cut loses what was built on them, and the audit finds it.
+// only said to be, a cut loses what was built on them, and the audit finds it. Of
+// a queue that is lost alone much is rebuilt, so that one is looked at before.
 func TestPowerCutWithoutSync(t *testing.T) {
 	t.Parallel()
-	for _, control := range []struct {
-		calls string
-		at    int // the call of the service at which the power is cut; 0: when all is done
-	}{{"fdatasync", 6}, {"fdatasync,fsync", 0}} {
-		t.Run(control.calls, func(t *testing.T) {
+	for _, calls := range []string{"fdatasync", "fdatasync,fsync"} {
+		t.Run(calls, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
 			s := newSiteAt(t, m.dir, 8)
 			m.sync()
-			s.onCall(func(n int, at sandbox.Moment) {
-				if n == control.at && at == sandbox.Made {
-					if err := m.cut(); err != nil {
-						t.Error(err)
-					}
-					s.kill()
-				}
-			})
-			err := s.start(straced(t, control.calls, "retval=0")...).Wait()
-			if killed := err != nil; killed != (control.at > 0) {
+			if err := s.start(straced(t, calls, "retval=0")...).Wait(); err != nil {
 				t.Fatal(err)
 			}
-			if control.at == 0 {
-				if a := s.audit(false); len(a.found) > 0 {
-					t.Errorf("before the cut: %v", a.found)
-				}
-				if err := m.cut(); err != nil {
-					t.Fatal(err)
-				}
+			if a := s.audit(false); len(a.found) > 0 {
+				t.Errorf("before the cut: %v", a.found)
+			}
+			if err := m.cut(); err != nil {
+				t.Fatal(err)
 			}
 			m.boot()
-			s.onCall(func(int, sandbox.Moment) {})
-			s.start().Wait()
-			a := s.audit(true)
+			a := &audit{scans: 8}
+			if calls == "fdatasync" {
+				s.auditQueue(a)
+			} else {
+				s.start().Wait()
+				a = s.audit(true)
+			}
 			if a.lost+a.paidTwice+a.half == 0 {
 				t.Error("the audit finds nothing wrong, though nothing was synced: it is blind")
 			}
-			t.Logf("found, as it must: lost %d, paid twice %d, left behind %d, half results %d", a.lost, a.paidTwice, a.leftBehind, a.half)
+			t.Logf("found, as it must: %q", a.found)
 		})
 	}
 }
