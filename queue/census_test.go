@@ -553,3 +553,37 @@ func TestFind(t *testing.T) {
 		t.Errorf("nobody's installation has %q", ours)
 	}
 }
+
+// A scan whose results are all there, and of which a restored queue knows
+// nothing, is not paid for by itself: neither one that was found before the list
+// was read, nor one that is found after it, nor the same content elsewhere.
+func TestRebuildPresent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open24(t)
+		present := func(path, content string) Scan {
+			s := scan(path, content)
+			s.Present = true
+			return s
+		}
+		if j := add(t, q, present("/scans/usual.pdf", "usual"))[0]; j.State != Queued {
+			t.Errorf("in a queue that was not restored it is %s", j.State)
+		}
+		if err := q.Rebuild(); err != nil {
+			t.Fatal(err)
+		}
+		early := add(t, q, present("/scans/a.pdf", "a"), scan("/scans/twin.pdf", "a"), present("/scans/b.pdf", "b"), scan("/scans/c.pdf", "c"))
+		count(t, q, stray("b", early[2], q, 0))
+		count(t, q, stray("b", early[2], q, 0)) // after the doubt
+		wantState(t, q, early[0].ID, Rejected)
+		wantState(t, q, early[1].ID, Rejected)
+		wantState(t, q, early[2].ID, Processing) // the service has it
+		wantState(t, q, early[3].ID, Queued)
+		late := add(t, q, present("/scans/d.pdf", "d"))[0]
+		if late.State != Rejected || !strings.Contains(late.Error, "beside it") {
+			t.Errorf("one that is found later is %s: %s", late.State, late.Error)
+		}
+		if j, err := q.Retry(late.ID, false); err != nil || j.State != Queued || j.Resend != 1 {
+			t.Errorf("a person has it sent: %s, %v", j.State, err)
+		}
+	})
+}
