@@ -61,18 +61,21 @@ func fill(t *testing.T, dir string, leave int64) {
 		return
 	}
 	defer f.Close()
-	err = unix.Fallocate(int(f.Fd()), 0, 0, int64(s.Bavail)*s.Bsize-leave)
-	if err != nil {
-		t.Error(err)
-	}
 	if leave > 0 {
+		if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(s.Bavail)*s.Bsize-leave); err != nil {
+			t.Error(err)
+		}
 		return
 	}
-	for err == nil { // what others have let go of meanwhile
-		_, err = f.Write(make([]byte, 512))
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Error(err)
+	// Others write and let go of some meanwhile.
+	for _, bytes := range []int{1 << 16, 512} {
+		for err == nil {
+			_, err = f.Write(make([]byte, bytes))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Error(err)
+		}
+		err = nil
 	}
 }
 
