@@ -1,3 +1,5 @@
+//go:build unix
+
 package daemon
 
 import (
@@ -31,6 +33,7 @@ type plan struct {
 	formats  string // of folder a
 	checks   int    // every so many steps; 0 = after each
 	refused  bool   // the service knows nothing of what folder b asks for
+	lags     bool   // the list lags longer than doubt: the stated limit of what is promised
 	harmless bool   // the service does nothing to scans that they do not survive
 	workers  int
 	latency  time.Duration
@@ -211,6 +214,9 @@ func newPlan(seed uint64) plan {
 		case 8:
 			add(step{at: at(), do: "foreign", n: pick(r, 1, 5, 5, 260)})
 		}
+	}
+	if p.lags = r.IntN(20) == 0; p.lags {
+		add(step{at: at(), do: "outage", path: "list", to: "lag 2h", d: time.Hour})
 	}
 	slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.at - b.at) })
 	return p

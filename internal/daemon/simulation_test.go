@@ -1,3 +1,5 @@
+//go:build unix
+
 package daemon
 
 import (
@@ -138,8 +140,8 @@ func (f *figures) add(g *figures) {
 func (f *figures) String() string {
 	var b strings.Builder
 	const day = 24 * time.Hour
-	fmt.Fprintf(&b, "%d seeds, %.1f virtual days, %d steps, %d scans: %d done, %d ended otherwise, %d uploads, %d requests, %d starts, %d crashes",
-		f.seeds, float64(f.virtual)/float64(day), f.steps, f.scans, f.done, f.failures, f.uploads, f.requests, f.starts, f.crashes)
+	fmt.Fprintf(&b, "%d seeds, %.1f virtual days, %d steps, %d scans: %d done, %d ended otherwise, %d uploads, %d requests, %d starts, %d crashes, %d paid twice where the list lagged beyond doubt",
+		f.seeds, float64(f.virtual)/float64(day), f.steps, f.scans, f.done, f.failures, f.uploads, f.requests, f.starts, f.crashes, f.lagged)
 	list := func(what string, m map[string]int) {
 		sum := 0
 		for _, n := range m {

@@ -209,4 +209,79 @@ var mutations = []mutation{
 		file: "internal/cli/cli.go", old: "\t\tif r == '\\t' || harmless(r) {", new: "\t\tif r >= 0 || harmless(r) {",
 		pkg: "internal/cli", tests: "^TestNothingRawIsPrinted$",
 	},
+
+	// What the simulation found, each with the test that now guards it.
+	{
+		name: "results of a scan that was moved away are overwritten by the next of its name", guard: "nothing is lost",
+		file: "queue/add.go", old: ` || owner.Moved != "" {`, new: " {",
+		pkg: "queue", tests: "^TestReserveMoved$",
+	},
+	{
+		name: "a service that wants fewer requests fails scans", guard: "nothing is lost",
+		file: "queue/moves.go", old: "if o.Throttled {", new: "if o.Throttled && o.Silent {",
+		pkg: "queue", tests: "^TestThrottled$",
+	},
+	{
+		name: "a short Retry-After shortens our own delays", guard: "nothing is lost",
+		file: "queue/moves.go", old: "return max(d-spread(j, d/5), min(asked, longestAsked))", new: "if asked > 0 {\n\t\treturn min(asked, longestAsked)\n\t}\n\treturn d - spread(j, d/5)",
+		pkg: "queue", tests: "^TestDelays$",
+	},
+	{
+		name: "a hold stays for a job that was cancelled", guard: "what is held is what waits",
+		file: "queue/store.go", old: "t.releaseIdle() // it may have been the last that waited", new: "",
+		pkg: "queue", tests: "^TestHoldOfNobody$",
+	},
+	{
+		name: "results in a folder that is not mounted are taken for deleted", guard: "nothing is rejected for nothing",
+		file: "uploader/upload.go", old: "errors.Is(err, ErrRootMissing) {\n\t\t\t\treturn queue.Retry", new: "errors.Is(err, ErrRootMissing) && j.Size < 0 {\n\t\t\t\treturn queue.Retry",
+		pkg: "uploader", tests: "^TestCopyFromMissing$",
+	},
+
+	// What the simulation must see without being told where to look.
+	{
+		name: "simulation: unanswered uploads are not looked for", guard: "P3",
+		file: "uploader/lookup.go", old: "s, err := u.look(ctx, t.Job)\n\tif err != nil {\n\t\treturn u.classify(ctx, opList, t.Job, err)\n\t}\n\tif len",
+		new: "s, err := sight{later: true}, error(nil)\n\tif err != nil {\n\t\treturn u.classify(ctx, opList, t.Job, err)\n\t}\n\tif len",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: the same content is sent under every name", guard: "P3",
+		file: "queue/add.go", old: "\tfirst, found := t.firstOf(j)\n\tswitch {", new: "\tfirst, found := t.firstOf(j)\n\tif j.Size > 0 {\n\t\treturn j\n\t}\n\tswitch {",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: the remote copy goes before all results are here", guard: "P2",
+		file: "uploader/collect.go", old: "\t\tif err == nil {\n\t\t\tmade++\n\t\t\tcontinue\n\t\t}\n\t\to :=", new: "\t\tif err == nil {\n\t\t\treturn queue.Collected{}\n\t\t}\n\t\to :=",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: nothing is deleted", guard: "P6",
+		file: "uploader/collect.go", old: "\tif o := u.remove(ctx, j, done.Documents); o != nil {\n\t\treturn o\n\t}\n\tif j.Resent", new: "\tif j.Resent",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: what a person wrote is overwritten", guard: "P5",
+		file: "internal/result/result.go", old: "case slices.Contains(replaces, digest), size == 0 && s.beganAs(name):", new: "case slices.Contains(replaces, digest), size >= 0:",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: some files are not noticed", guard: "P1",
+		file: "watcher/folder.go", old: "\tif known {\n\t\tf.settling.drop(path)\n\t\treturn nil\n\t}\n\t// On Windows", new: "\tif known || info.Size() == 521 {\n\t\tf.settling.drop(path)\n\t\treturn nil\n\t}\n\t// On Windows",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: a worker waits for a document", guard: "P7",
+		file: "uploader/collect.go", old: "\tcase errors.Is(err, hwocr.ErrPending):\n\t\tif j", new: "\tcase errors.Is(err, hwocr.ErrPending):\n\t\ttime.Sleep(10 * time.Minute)\n\t\tif j",
+		pkg: "internal/daemon", tests: "^TestSimulationDelays$",
+	},
+	{
+		name: "simulation: the killed go on", guard: "a kill is one",
+		file: "internal/daemon/simulation_crash_test.go", old: "\t\tin.dead = true\n", new: "",
+		pkg: "internal/daemon", tests: "^TestSimulationKill$",
+	},
+	{
+		name: "simulation: the killed tidy up", guard: "a kill is one",
+		file: "internal/daemon/simulation_crash_test.go", old: "\ts.state = state\n\treturn s.link(tree)", new: "\ts.state = state\n\treturn s.link(filepath.Join(s.dir, \"tree0\"))",
+		pkg: "internal/daemon", tests: "^TestSimulationKill$",
+	},
 }
