@@ -422,6 +422,8 @@ func (t *tx) silence(j Job, o Retry) {
 		t.hold(Hold{Cause: Doubt, Reason: "an upload was not answered, and the service's list, which would tell whether it arrived, fails: " + o.Err.Error()})
 	case o.Silent && !j.State.Final() && j.Attempts >= attempts-1:
 		t.hold(unreachable(o.Err))
+	case o.Throttled && !j.State.Final() && j.Attempts >= attempts-1: // "run --once" must come to an end
+		t.hold(Hold{Cause: Unreachable, Reason: "the service has wanted fewer requests for long: see who else uses the account, or lower api.rate (" + o.Err.Error() + ")"})
 	}
 }
 
