@@ -1097,6 +1097,26 @@ func TestList(t *testing.T) {
 	}
 }
 
+// A service that wants fewer requests, again and again, is left alone until a
+// probe says that it takes some.
+func TestThrottledHolds(t *testing.T) {
+	q := open(t)
+	j := add(t, q, scan("/scans/a.pdf", "a"))[0]
+	for n := range attempts {
+		if n > 0 {
+			makeDue(t, q, j.ID)
+		}
+		if h := q.Holds(); len(h) > 0 {
+			if n != attempts-1 || h[0].Cause != Unreachable {
+				t.Errorf("after %d times it is held: %+v", n, h)
+			}
+			return
+		}
+		step(t, q, Upload, j.ID, Sending{}, Retry{Err: errTrouble, Throttled: true})
+	}
+	t.Error("it goes on for ever")
+}
+
 // A hold goes with the last job that waited behind it, whatever became of that.
 func TestHoldOfNobody(t *testing.T) {
 	held := func(t *testing.T) (*Queue, Job) {

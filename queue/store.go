@@ -414,16 +414,17 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	return next, t.err
 }
 
-// silence holds the account when nobody answers, again and again: a probe finds
-// out when somebody does, instead of every job by itself.
+// silence holds the account when nobody answers, or only to say that it is too
+// much, again and again: a probe finds out when somebody does, instead of every
+// job by itself.
 func (t *tx) silence(j Job, o Retry) {
 	switch {
 	case j.State == Doubtful && j.HeldBy == Doubt:
 		t.hold(Hold{Cause: Doubt, Reason: "an upload was not answered, and the service's list, which would tell whether it arrived, fails: " + o.Err.Error()})
+	case o.Throttled && !j.State.Final() && j.Attempts >= attempts-1:
+		t.hold(Hold{Cause: Unreachable, Reason: "the service takes no more requests of this account for now: see who else uses it, or lower api.rate (" + o.Err.Error() + ")"})
 	case o.Silent && !j.State.Final() && j.Attempts >= attempts-1:
 		t.hold(unreachable(o.Err))
-	case o.Throttled && !j.State.Final() && j.Attempts >= attempts-1: // "run --once" must come to an end
-		t.hold(Hold{Cause: Unreachable, Reason: "the service has wanted fewer requests for long: see who else uses the account, or lower api.rate (" + o.Err.Error() + ")"})
 	}
 }
 

@@ -128,9 +128,10 @@ func try(folder *result.Folder, j queue.Job, path string) error {
 }
 
 // stageKey tells the temporaries of one scan from those of others beside it. It
-// is the same after the queue was restored, so that none is left for ever.
+// is the same after the queue was restored, and when a person has the scan sent
+// once more, which changes its mark, so that none is left for ever.
 func stageKey(j queue.Job) string {
-	sum := sha256.Sum256([]byte(j.Mark + "\x00" + j.Path))
+	sum := sha256.Sum256(append(j.Identity[:], j.Path...))
 	return hex.EncodeToString(sum[:8])
 }
 

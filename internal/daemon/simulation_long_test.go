@@ -272,3 +272,15 @@ func TestSimulationYears(t *testing.T) {
 		t.Error(broken)
 	}
 }
+
+// A retry that is paid for again finds the temporaries of the tries before it.
+func TestStageKey(t *testing.T) {
+	j := queue.Job{Path: "/scans/letter.pdf", Identity: queue.Digest{1}, Mark: "sdAB12-first"}
+	again, other, elsewhere := j, j, j
+	again.Mark = "sdAB12-second"
+	other.Identity = queue.Digest{2}
+	elsewhere.Path = "/scans/copy.pdf"
+	if stageKey(j) != stageKey(again) || stageKey(j) == stageKey(other) || stageKey(j) == stageKey(elsewhere) {
+		t.Error("the key is not that of a scan at a path")
+	}
+}
