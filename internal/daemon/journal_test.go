@@ -108,7 +108,7 @@ func TestJournalUnwritable(t *testing.T) {
 	}
 	j := &journalist{state: s, queue: q}
 	for range 3 {
-		j.say(j.move())
+		j.say(j.move(true))
 	}
 	if n := strings.Count(said.String(), "cannot be written"); n != 1 {
 		t.Errorf("it was said %d times:\n%s", n, &said)
@@ -116,12 +116,12 @@ func TestJournalUnwritable(t *testing.T) {
 	if err := os.Remove(s.path("journal.jsonl")); err != nil {
 		t.Fatal(err)
 	}
-	j.say(j.move())
+	j.say(j.move(true))
 	defer j.journal.Close()
 	if n := lines(t, s, q); n != 2 || !strings.Contains(said.String(), "written again") {
 		t.Errorf("%d lines:\n%s", n, &said)
 	}
-	if err := j.move(); err != nil {
+	if err := j.move(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -146,6 +146,11 @@ func TestKeepJournal(t *testing.T) {
 			t.Errorf("%d lines after the trouble", n)
 		}
 		end(t, q, 1, 4)
+		synctest.Wait()
+		if r, err := journal.Verify(s.dir, journal.Head{}); r.Lines != 4 || err != nil {
+			t.Errorf("%+v are written at once, %v", r, err)
+		}
+		time.Sleep(2 * acknowledgeEvery)
 		synctest.Wait()
 		if n := lines(t, s, q); n != 4 {
 			t.Errorf("%d lines while it runs", n)
@@ -181,12 +186,12 @@ func TestJournalCutOff(t *testing.T) {
 		var said bytes.Buffer
 		s, q := newQueue(t, slog.New(slog.NewTextHandler(&said, nil)), 3)
 		j := &journalist{state: s, queue: q}
-		if err := errors.Join(j.move(), j.journal.Close(), cut(s.path("journal.jsonl"))); err != nil {
+		if err := errors.Join(j.move(true), j.journal.Close(), cut(s.path("journal.jsonl"))); err != nil {
 			t.Fatal(name, err)
 		}
 		j = &journalist{state: s, queue: q}
 		end(t, q, 3, 5)
-		if err := errors.Join(j.move(), j.journal.Close()); err != nil {
+		if err := errors.Join(j.move(true), j.journal.Close()); err != nil {
 			t.Fatal(name, err)
 		}
 		if !strings.Contains(said.String(), "not what was written") {
@@ -210,7 +215,7 @@ func TestJournalAhead(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&said, nil))
 	s, q := newQueue(t, log, 5)
 	j := &journalist{state: s, queue: q}
-	if err := errors.Join(j.move(), j.journal.Close(), q.Close()); err != nil {
+	if err := errors.Join(j.move(true), j.journal.Close(), q.Close()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(s.path("journal.jsonl"))
@@ -236,7 +241,7 @@ func TestJournalAhead(t *testing.T) {
 		}
 	}
 	end(t, q, 5, 6)
-	if e, err := q.Outbox(2); len(e) != 1 || e[0].Seq != 6 || err != nil {
+	if e, err := q.Outbox(0, 2); len(e) != 1 || e[0].Seq != 6 || err != nil {
 		t.Errorf("the next entry is %+v, %v", e, err)
 	}
 }
