@@ -124,7 +124,7 @@ func (m *model) open(t *rapid.T) {
 // write moves entries from the outbox to the journal, of which some may be there
 // already, and may be cut off before it says so.
 func (m *model) write(t *rapid.T) {
-	entries, err := m.q.Outbox(rapid.IntRange(1, 5).Draw(t, "entries"))
+	entries, err := m.q.Outbox(0, rapid.IntRange(1, 5).Draw(t, "entries"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func (m *model) write(t *rapid.T) {
 	if is, err := m.q.Head(); is != head || err != nil {
 		t.Fatalf("the head is %v, %v, want %v", is, err, head)
 	}
-	if entries, err := m.q.Outbox(1); err != nil || len(entries) > 0 && entries[0].Seq <= head.Seq {
+	if entries, err := m.q.Outbox(0, 1); err != nil || len(entries) > 0 && entries[0].Seq <= head.Seq {
 		t.Fatalf("what was acknowledged waits on: %v, %v", entries, err)
 	}
 }
@@ -159,7 +159,7 @@ func (m *model) snapshot(t *rapid.T) {
 // told is all that was told of ends, in the journal and the outbox.
 func (m *model) told(t *rapid.T) []Entry {
 	told := slices.Clone(m.journal)
-	entries, err := m.q.Outbox(1 << 20)
+	entries, err := m.q.Outbox(0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func (m *model) restore(t *rapid.T) {
 		if err != nil || jobs[added[0].Job.ID].ID != 0 {
 			t.Fatalf("job %d has the number of another, %v", added[0].Job.ID, err)
 		}
-		entries, err := q.Outbox(1 << 20)
+		entries, err := q.Outbox(0, 1<<20)
 		if err != nil || len(entries) == 0 || entries[0].Seq <= last.Seq {
 			t.Fatalf("the journal ends with %d, and the outbox begins with %+v, %v", last.Seq, entries, err)
 		}

@@ -109,11 +109,11 @@ func (t *tx) enqueue(e Entry) {
 	t.putJSON(bucketOutbox, key64(seq), e)
 }
 
-// outbox calls f for the waiting entries, in their order, until it returns
-// false.
-func (t *tx) outbox(f func(Entry) bool) {
+// outbox calls f for the waiting entries after that number, in their order,
+// until it returns false.
+func (t *tx) outbox(after uint64, f func(Entry) bool) {
 	c := t.Bucket(bucketOutbox).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
+	for k, v := c.Seek(key64(after + 1)); k != nil; k, v = c.Next() {
 		var e Entry
 		if err := json.Unmarshal(v, &e); err != nil || e.Seq != parseID(k) {
 			t.fail(fmt.Errorf("%w: entry %x of the outbox cannot be read", ErrDamaged, k))
@@ -125,12 +125,12 @@ func (t *tx) outbox(f func(Entry) bool) {
 	}
 }
 
-// Outbox returns the entries that wait to be written to the journal, the oldest
-// first, at most limit of them.
-func (q *Queue) Outbox(limit int) ([]Entry, error) {
+// Outbox returns the entries that wait to be acknowledged and whose number is
+// above after, the oldest first, at most limit of them.
+func (q *Queue) Outbox(after uint64, limit int) ([]Entry, error) {
 	var entries []Entry
 	err := q.read(func(t *tx) error {
-		t.outbox(func(e Entry) bool {
+		t.outbox(after, func(e Entry) bool {
 			entries = append(entries, e)
 			return len(entries) < limit
 		})
@@ -139,14 +139,14 @@ func (q *Queue) Outbox(limit int) ([]Entry, error) {
 	return entries, err
 }
 
-// AwaitEntry blocks until an entry waits in the outbox, or until ctx is done,
-// whose error it then returns.
-func (q *Queue) AwaitEntry(ctx context.Context) error {
+// AwaitEntry blocks until an entry whose number is above after is in the
+// outbox, or until ctx is done, whose error it then returns.
+func (q *Queue) AwaitEntry(ctx context.Context, after uint64) error {
 	for {
 		q.mu.Lock()
 		changed, waits := q.changed, false
 		err := q.readLocked(func(t *tx) error {
-			k, _ := t.Bucket(bucketOutbox).Cursor().First()
+			k, _ := t.Bucket(bucketOutbox).Cursor().Seek(key64(after + 1))
 			waits = k != nil
 			return nil
 		})
@@ -197,7 +197,7 @@ func (t *tx) verifyOutbox() error {
 		return fmt.Errorf("the journal's head: %w", err)
 	}
 	last := head.Seq
-	t.outbox(func(e Entry) bool {
+	t.outbox(0, func(e Entry) bool {
 		if e.Seq <= last {
 			t.fail(fmt.Errorf("outbox: entry %d comes after %d", e.Seq, last))
 		}

@@ -27,7 +27,7 @@ func tell(t *testing.T, q *Queue) []string {
 
 func outbox(t testing.TB, q *Queue) []Entry {
 	t.Helper()
-	entries, err := q.Outbox(1 << 20)
+	entries, err := q.Outbox(0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestAwaitEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := open(t)
 		ended := make(chan error)
-		go func() { ended <- q.AwaitEntry(t.Context()) }()
+		go func() { ended <- q.AwaitEntry(t.Context(), 0) }()
 		id := add(t, q, scan("/scans/a.pdf", "a"))[0].ID
 		synctest.Wait()
 		select {
@@ -190,20 +190,24 @@ func TestAwaitEntry(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		if err := q.AwaitEntry(t.Context()); err != nil {
+		if err := q.AwaitEntry(t.Context(), 0); err != nil {
 			t.Fatalf("what waits already: %v", err)
 		}
 		if err := q.Acknowledge(Head{Seq: 1}); err != nil {
 			t.Fatal(err)
 		}
+		step(t, q, Upload, add(t, q, scan("/scans/b.pdf", "b"))[0].ID, Reject{Err: errTrouble})
+		if entries, err := q.Outbox(1, 9); len(entries) != 1 || entries[0].Seq != 2 || err != nil {
+			t.Fatalf("after the first comes %+v, %v", entries, err)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { ended <- q.AwaitEntry(ctx) }()
+		go func() { ended <- q.AwaitEntry(ctx, 2) }()
 		synctest.Wait()
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("told to stop: %v", err)
 		}
-		go func() { ended <- q.AwaitEntry(t.Context()) }()
+		go func() { ended <- q.AwaitEntry(t.Context(), 2) }()
 		synctest.Wait()
 		q.Close()
 		if err := <-ended; !errors.Is(err, ErrClosed) {

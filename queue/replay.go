@@ -50,6 +50,8 @@ func (q *Queue) Replay(entries iter.Seq2[Entry, error], head Head) (n int, err e
 			t.ended = nil // the journal has them
 			if end {
 				t.renumber(last)
+			}
+			if end && n+news > 0 {
 				t.replaceAll()
 			}
 			return nil
@@ -90,7 +92,7 @@ func (t *tx) journaled(e Entry) bool {
 // others under theirs.
 func (t *tx) renumber(last uint64) {
 	var stale []Entry
-	t.outbox(func(e Entry) bool {
+	t.outbox(0, func(e Entry) bool {
 		if e.Seq > last {
 			return false
 		}

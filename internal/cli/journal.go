@@ -94,7 +94,7 @@ up to there.`,
 // verified says what was found.
 func (a *app) verified(v journalView, asJSON bool) error {
 	if asJSON {
-		if err := json.NewEncoder(a.Out).Encode(v); err != nil {
+		if err := json.NewEncoder(plainJSON{a.Out}).Encode(v); err != nil {
 			return err
 		}
 	}

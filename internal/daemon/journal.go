@@ -26,7 +26,7 @@ func (s state) openJournal(q *queue.Queue) (*journal.Journal, error) {
 	if n := j.Cut(); n > 0 {
 		s.Log.Warn("the journal's last line was torn and is cut off; it is written again", "bytes", n)
 	}
-	if err := s.agree(q, queue.Head{Seq: j.Head().Seq, Hash: queue.Digest(j.Head().Hash)}); err != nil {
+	if err := s.agree(q, headOf(j.Head())); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
@@ -81,15 +81,21 @@ func (s state) entries(after uint64) iter.Seq2[queue.Entry, error] {
 	}
 }
 
-// A journalist moves what the queue has for the journal to there.
+// A journalist copies what the queue has for the journal to there.
 type journalist struct {
 	state   state
 	queue   *queue.Queue
 	journal *journal.Journal // nil: to be opened
+	known   journal.Head     // what the queue has been told of it
+	when    time.Time        // and when
 	failing bool             // it has been said
 }
 
 const (
+	// acknowledgeEvery is how often the queue is told what the journal has: a
+	// transaction costs more than a line. The lines themselves are written at
+	// once, as what is lost with the queue's file is known from them alone.
+	acknowledgeEvery = time.Second
 	// journalRetry is how long to wait before a journal that could not be
 	// written is tried again.
 	journalRetry = 30 * time.Second
@@ -97,8 +103,8 @@ const (
 	journalBatch = 500
 )
 
-// keepJournal begins to move entries to the journal, before anything is
-// claimed. The function that it returns moves what is left then, and ends it.
+// keepJournal begins to copy entries to the journal, before anything is
+// claimed. The function that it returns copies what is left then, and ends it.
 func (d *daemon) keepJournal(ctx context.Context) (end func()) {
 	j := &journalist{state: d.state, queue: d.queue}
 	j.say(j.open())
@@ -114,17 +120,18 @@ func (d *daemon) keepJournal(ctx context.Context) (end func()) {
 	}
 }
 
-// run moves entries as they come until ctx is done, and then once more. Trouble
+// run copies entries as they come until ctx is done, and then once more. Trouble
 // is said once and stops nothing: the entries wait in the queue.
 func (j *journalist) run(ctx context.Context) {
 	for {
-		err := j.move()
+		last := ctx.Err() != nil
+		err := j.move(last)
 		j.say(err)
-		if ctx.Err() != nil {
+		if last {
 			break
 		}
-		if err == nil && j.queue.AwaitEntry(ctx) == nil {
-			continue // at once: what is lost with the queue's file is known from here alone
+		if err == nil && j.await(ctx) == nil {
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -134,6 +141,20 @@ func (j *journalist) run(ctx context.Context) {
 	if j.journal != nil {
 		j.say(j.journal.Close())
 	}
+}
+
+// await blocks until there is something to do.
+func (j *journalist) await(ctx context.Context) error {
+	head := j.journal.Head()
+	if head == j.known {
+		return j.queue.AwaitEntry(ctx, head.Seq)
+	}
+	wait, cancel := context.WithDeadline(ctx, j.when.Add(acknowledgeEvery))
+	defer cancel()
+	if err := j.queue.AwaitEntry(wait, head.Seq); wait.Err() == nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 func (j *journalist) say(err error) {
@@ -148,20 +169,26 @@ func (j *journalist) say(err error) {
 
 func (j *journalist) open() (err error) {
 	if j.journal == nil {
-		j.journal, err = j.state.openJournal(j.queue)
+		if j.journal, err = j.state.openJournal(j.queue); err == nil {
+			j.known = j.journal.Head()
+		}
 	}
 	return err
 }
 
-// move writes everything that waits.
-func (j *journalist) move() error {
+// move writes everything that waits, and tells the queue so, if it is time, or
+// the last time.
+func (j *journalist) move(last bool) error {
 	if err := j.open(); err != nil {
 		return err
 	}
 	for {
-		entries, err := j.queue.Outbox(journalBatch)
-		if err != nil || len(entries) == 0 {
+		entries, err := j.queue.Outbox(j.journal.Head().Seq, journalBatch)
+		if err != nil {
 			return err
+		}
+		if len(entries) == 0 {
+			break
 		}
 		records := make([]json.RawMessage, len(entries))
 		for i, e := range entries {
@@ -169,15 +196,22 @@ func (j *journalist) move() error {
 				return err
 			}
 		}
-		head, err := j.journal.Append(records)
-		if err != nil {
-			return err
-		}
-		if err := j.queue.Acknowledge(queue.Head{Seq: head.Seq, Hash: queue.Digest(head.Hash)}); err != nil {
+		if _, err := j.journal.Append(records); err != nil {
 			return err
 		}
 	}
+	head := j.journal.Head()
+	if head == j.known || !last && time.Since(j.when) < acknowledgeEvery {
+		return nil
+	}
+	if err := j.queue.Acknowledge(headOf(head)); err != nil {
+		return err
+	}
+	j.known, j.when = head, time.Now()
+	return nil
 }
+
+func headOf(h journal.Head) queue.Head { return queue.Head{Seq: h.Seq, Hash: queue.Digest(h.Hash)} }
 
 // VerifyJournal reads the journal of a configuration whole, and holds it
 // against what the queue remembers of its end. If that could not be had unheard

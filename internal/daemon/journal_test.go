@@ -48,6 +48,14 @@ func TestKillJournal(t *testing.T) {
 	if r.Broken > 0 || r.Torn || r.Lines != scans || unheard != nil || err != nil {
 		t.Errorf("%+v, %v, %v", r, unheard, err)
 	}
+	q, err := OpenQueue(c, Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if e, err := q.Outbox(0, 9); len(e) > 0 || err != nil {
+		t.Errorf("the daemon ended, and %d entries wait, %v", len(e), err)
+	}
 	told := map[string]queue.Entry{}
 	for e, err := range (state{dir: c.State, Opening: Opening{Log: slog.Default()}}).entries(0) {
 		if err != nil || told[e.Path].ID != 0 || e.State != queue.Done || e.Source == "" || e.Deleted.IsZero() || len(e.Results) != 2 {
@@ -108,7 +116,7 @@ func TestJournalUnwritable(t *testing.T) {
 	}
 	j := &journalist{state: s, queue: q}
 	for range 3 {
-		j.say(j.move())
+		j.say(j.move(true))
 	}
 	if n := strings.Count(said.String(), "cannot be written"); n != 1 {
 		t.Errorf("it was said %d times:\n%s", n, &said)
@@ -116,12 +124,12 @@ func TestJournalUnwritable(t *testing.T) {
 	if err := os.Remove(s.path("journal.jsonl")); err != nil {
 		t.Fatal(err)
 	}
-	j.say(j.move())
+	j.say(j.move(true))
 	defer j.journal.Close()
 	if n := lines(t, s, q); n != 2 || !strings.Contains(said.String(), "written again") {
 		t.Errorf("%d lines:\n%s", n, &said)
 	}
-	if err := j.move(); err != nil {
+	if err := j.move(true); err != nil {
 		t.Error(err)
 	}
 }
@@ -147,19 +155,34 @@ func TestKeepJournal(t *testing.T) {
 		}
 		end(t, q, 1, 4)
 		synctest.Wait()
+		if r, err := journal.Verify(s.dir, journal.Head{}); r.Lines != 4 || err != nil {
+			t.Errorf("%+v are written at once, %v", r, err)
+		}
+		time.Sleep(2 * acknowledgeEvery)
+		synctest.Wait()
 		if n := lines(t, s, q); n != 4 {
 			t.Errorf("%d lines while it runs", n)
 		}
+		end(t, q, 4, 5)
+		synctest.Wait()
+		end(t, q, 5, 6) // within the second
+		synctest.Wait()
+		if e, err := q.Outbox(0, 9); len(e) != 1 || err != nil {
+			t.Errorf("%d entries wait for the second to be over, %v", len(e), err)
+		}
 		finish()
+		if n := lines(t, s, q); n != 6 {
+			t.Errorf("%d lines when it has ended", n)
+		}
 
 		// It is told to stop before there is anything, and ends after the others.
 		ctx, stop := context.WithCancel(t.Context())
 		finish = d.keepJournal(ctx)
 		stop()
 		synctest.Wait()
-		end(t, q, 4, 7)
+		end(t, q, 6, 9)
 		finish()
-		if n := lines(t, s, q); n != 7 {
+		if n := lines(t, s, q); n != 9 {
 			t.Errorf("%d lines at the end", n)
 		}
 	})
@@ -181,12 +204,12 @@ func TestJournalCutOff(t *testing.T) {
 		var said bytes.Buffer
 		s, q := newQueue(t, slog.New(slog.NewTextHandler(&said, nil)), 3)
 		j := &journalist{state: s, queue: q}
-		if err := errors.Join(j.move(), j.journal.Close(), cut(s.path("journal.jsonl"))); err != nil {
+		if err := errors.Join(j.move(true), j.journal.Close(), cut(s.path("journal.jsonl"))); err != nil {
 			t.Fatal(name, err)
 		}
 		j = &journalist{state: s, queue: q}
 		end(t, q, 3, 5)
-		if err := errors.Join(j.move(), j.journal.Close()); err != nil {
+		if err := errors.Join(j.move(true), j.journal.Close()); err != nil {
 			t.Fatal(name, err)
 		}
 		if !strings.Contains(said.String(), "not what was written") {
@@ -210,7 +233,7 @@ func TestJournalAhead(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&said, nil))
 	s, q := newQueue(t, log, 5)
 	j := &journalist{state: s, queue: q}
-	if err := errors.Join(j.move(), j.journal.Close(), q.Close()); err != nil {
+	if err := errors.Join(j.move(true), j.journal.Close(), q.Close()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(s.path("journal.jsonl"))
@@ -236,8 +259,54 @@ func TestJournalAhead(t *testing.T) {
 		}
 	}
 	end(t, q, 5, 6)
-	if e, err := q.Outbox(2); len(e) != 1 || e[0].Seq != 6 || err != nil {
+	if e, err := q.Outbox(0, 2); len(e) != 1 || e[0].Seq != 6 || err != nil {
 		t.Errorf("the next entry is %+v, %v", e, err)
+	}
+}
+
+// A queue that is restored knows what the journal tells before anybody has it.
+func TestRestoreJournal(t *testing.T) {
+	c := &config.Config{State: t.TempDir()}
+	q, err := OpenQueue(c, Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if q != nil {
+			q.Close()
+		}
+	}()
+	s := state{dir: c.State, Opening: Opening{Log: slog.New(slog.DiscardHandler)}}
+	end(t, q, 0, 3)
+	j := &journalist{state: s, queue: q}
+	if err := errors.Join(j.move(true), j.journal.Close(), q.Close(), os.Remove(s.path(queueFile))); err != nil {
+		t.Fatal(err)
+	}
+	if q, err = OpenQueue(c, Opening{Restore: true}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if j, err := q.ByPath(fmt.Sprintf("/scans/%d.pdf", i)); err != nil || j.State != queue.Rejected {
+			t.Errorf("scan %d is %s, %v", i, j.State, err)
+		}
+	}
+	if n := lines(t, s, q); n != 3 {
+		t.Errorf("%d lines", n)
+	}
+
+	// Without a journal that can be read it stays lost: something might be paid twice.
+	if err := errors.Join(q.Close(), os.Remove(s.path(queueFile)), os.Remove(s.path("journal.jsonl")), os.Mkdir(s.path("journal.jsonl"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	var broken *StateError
+	if _, err := OpenQueue(c, Opening{Restore: true}); !errors.As(err, &broken) {
+		t.Errorf("restored without its journal: %v", err)
+	}
+	if err := os.Remove(s.path("journal.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if q, err = OpenQueue(c, Opening{Restore: true}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -283,5 +283,35 @@ var mutations = []mutation{
 		name: "simulation: the killed tidy up", guard: "a kill is one",
 		file: "internal/daemon/simulation_crash_test.go", old: "\ts.state = state\n\treturn s.link(tree)", new: "\ts.state = state\n\treturn s.link(filepath.Join(s.dir, \"tree0\"))",
 		pkg: "internal/daemon", tests: "^TestSimulationKill$",
+	// The journal proves it.
+	{
+		name: "an end is not told to the journal", guard: "every end has its line",
+		file: "queue/store.go", old: "\tt.noteEnd(old, j)\n", new: "",
+		pkg: "queue", tests: "^Test(Outbox|Entry)$",
+	},
+	{
+		name: "the journal's numbers begin anew in a restored queue", guard: "a line is never taken for another",
+		file: "queue/replay.go", old: "t.fail(box.SetSequence(last))", new: "_ = box",
+		pkg: "queue", tests: "^TestReplay",
+	},
+	{
+		name: "what the journal says was paid is not counted", guard: "nothing is paid again after the queue was lost",
+		file: "queue/replay.go", old: "t.putJSON(bucketIdentities, j.Identity[:], record)", new: "_ = record",
+		pkg: "queue", tests: "^TestReplay",
+	},
+	{
+		name: "a restored queue is not rebuilt from the journal", guard: "nothing is paid again after the queue was lost",
+		file: "internal/daemon/restore.go", old: "s.replay(q), q.Close()", new: "q.Close()",
+		pkg: "internal/daemon", tests: "^TestRestoreJournal$",
+	},
+	{
+		name: "the hashes of lines are not compared", guard: "an altered line shows",
+		file: "internal/journal/verify.go", old: "\tcase l.Prev != v.Head.Hash:", new: "\tcase false:",
+		pkg: "internal/journal", tests: "^TestVerify$",
+	},
+	{
+		name: "a torn line of the journal is left", guard: "the journal goes on after a crash",
+		file: "internal/journal/journal.go", old: "\t\tif err := f.Truncate(end); err != nil {\n\t\t\treturn err\n\t\t}\n", new: "",
+		pkg: "internal/journal", tests: "^TestTorn$",
 	},
 }
