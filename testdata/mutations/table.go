@@ -283,6 +283,8 @@ var mutations = []mutation{
 		name: "simulation: the killed tidy up", guard: "a kill is one",
 		file: "internal/daemon/simulation_crash_test.go", old: "\ts.state = state\n\treturn s.link(tree)", new: "\ts.state = state\n\treturn s.link(filepath.Join(s.dir, \"tree0\"))",
 		pkg: "internal/daemon", tests: "^TestSimulationKill$",
+	},
+
 	// The journal proves it.
 	{
 		name: "an end is not told to the journal", guard: "every end has its line",
