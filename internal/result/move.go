@@ -27,7 +27,8 @@ var ErrStays = errors.New("the original is gone, or is another file now")
 // another or none, the error wraps [ErrStays].
 //
 // After a crash it is called again, and then finishes what it began: an
-// original that is gone and lies in dir with this content has been moved. For
+// original that is gone, or in whose place another file lies by now, and that
+// lies in dir with this content has been moved. For
 // that one content lies in dir once only under each name: moving a second one
 // removes it. Moving the same original twice at once fails for one of them.
 func (f *Folder) MoveOriginal(path, dir string, content [sha256.Size]byte) (string, error) {
@@ -63,8 +64,9 @@ func (f *Folder) moveOriginal(path, dir string, content [sha256.Size]byte) (stri
 	if _, err := io.Copy(h, m.file); err != nil {
 		return "", err
 	}
-	if [sha256.Size]byte(h.Sum(nil)) != content {
-		return "", ErrStays
+	if [sha256.Size]byte(h.Sum(nil)) != content { // the next scan of that name, perhaps
+		m.info = nil
+		return m.earlier(dir)
 	}
 	if m.to, err = m.open(dir); err != nil {
 		return "", err

@@ -119,6 +119,24 @@ func TestMoveOriginalStays(t *testing.T) {
 	})
 }
 
+// An original that was moved is found again although the next scan of that name
+// lies in its place by now.
+func TestMoveOriginalFollowed(t *testing.T) {
+	onBoth(t, func(t *testing.T, dir string) {
+		d := newDesk(t)
+		d.put("scan.pdf", "one")
+		moved, err := d.folder.MoveOriginal(d.at("scan.pdf"), dir, sum("one"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.put("scan.pdf", "the next scan")
+		if again, err := d.folder.MoveOriginal(d.at("scan.pdf"), dir, sum("one")); err != nil || again != moved {
+			t.Errorf("MoveOriginal = %q, %v; want %s", again, err, moved)
+		}
+		d.want(map[string]string{"scan.pdf": "the next scan"})
+	})
+}
+
 // A move that was killed is finished.
 func TestMoveOriginalAfterKill(t *testing.T) {
 	onBoth(t, func(t *testing.T, dir string) {
