@@ -179,3 +179,33 @@ func TestOpenDamaged(t *testing.T) {
 		t.Errorf("an empty queue was made: %v", err)
 	}
 }
+
+// An older copy of the queue file that somebody puts back is brought up to date
+// by the journal, and by the service's list before anything is sent.
+func TestOlderCopy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	s.damaged = true
+	if err := s.start().Wait(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, "state", queueFile)
+	older, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 2; i < 6; i++ {
+		s.drop("late/"+string(rune('a'+i))+".png", i)
+	}
+	var calls atomic.Int64
+	s.onCall(func(_ int, at sandbox.Moment) {
+		if at == sandbox.Made && calls.Add(1) == 11 {
+			s.kill()
+		}
+	})
+	s.start().Wait()
+	if err := os.WriteFile(path, older, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.finish(6)
+}

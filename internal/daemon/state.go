@@ -41,6 +41,7 @@ func (e *StateError) Unwrap() error { return e.Err }
 const (
 	queueFile        = "queue.db"
 	installationFile = "installation.json"
+	openingsFile     = "queue.openings"
 )
 
 // QueuePath is where the queue of a configuration lies.
@@ -100,11 +101,54 @@ func OpenQueue(c *config.Config, o Opening) (*queue.Queue, error) {
 	if errors.Is(err, queue.ErrInUse) {
 		return nil, err
 	}
+	if err == nil {
+		if err = s.countOpening(q); err != nil {
+			q.Close()
+		}
+	}
 	if err != nil {
 		return nil, stateError(path, err)
 	}
 	return q, nil
 }
+
+// countOpening counts, in the queue file and beside it, how often it was opened:
+// a file that counts fewer is an older copy, which somebody has put back. What
+// it does not know of is looked for before anything is sent.
+func (s state) countOpening(q *queue.Queue) error {
+	number := func(text []byte) (n uint64) {
+		json.Unmarshal(text, &n) // what is damaged counts for nothing
+		return n
+	}
+	kept, err := q.Kept(keptOpenings)
+	if err != nil {
+		return err
+	}
+	beside, err := os.ReadFile(s.path(openingsFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	n := number(kept)
+	if newer := number(beside); newer > n {
+		s.Log.Warn("the queue file is an older copy; the service's list is read before anything is sent", "file", s.path(queueFile))
+		if err := q.Rebuild(); err != nil {
+			return err
+		}
+		n = newer
+	}
+	text := fmt.Append(nil, n+1)
+	if err := q.Keep(keptOpenings, text); err != nil {
+		return err
+	}
+	// After it, so that a crash between the two makes no older copy of the file;
+	// a full disk must not keep the queue from being opened.
+	if err := atomicfile.WriteFile(s.path(openingsFile), append(text, '\n'), 0o600); err != nil {
+		s.Log.Warn("an older copy of the queue file would not be recognised", "error", err)
+	}
+	return nil
+}
+
+const keptOpenings = "openings"
 
 // A state is the state folder.
 type state struct {
