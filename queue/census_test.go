@@ -217,7 +217,7 @@ func TestOrphan(t *testing.T) {
 		q := open24(t)
 		count(t, q, unknown("x", q), unknown("y", q))
 		began := time.Now()
-		task := next(t, q, Sweep)
+		next(t, q, Sweep)
 		if waited := time.Since(began); waited != 5*time.Minute {
 			t.Errorf("it is deleted after %v, want the doubt", waited)
 		}
@@ -225,7 +225,7 @@ func TestOrphan(t *testing.T) {
 			t.Errorf("two are deleted at once: %+v", other)
 		}
 		q = reopen(t, q) // in the middle of it
-		task = next(t, q, Sweep)
+		task := next(t, q, Sweep)
 		report(t, q, task, Deleted{Documents: []string{task.Stray.Document}})
 		second := next(t, q, Sweep)
 		if second.Stray == task.Stray {

@@ -318,7 +318,7 @@ func (q *Queue) Close() error {
 	defer q.mu.Unlock()
 	path := q.db.Path()
 	if path != "" && q.uncertain == nil {
-		seal(path) // without it the next one who opens the file verifies it
+		_ = seal(path) // without it the next one who opens the file verifies it
 	}
 	err := q.db.Close()
 	q.wake() // who waits for work finds the queue closed

@@ -37,7 +37,7 @@ func (q *Queue) Snapshot(path string) (err error) {
 		}
 		err = errors.Join(err, to.Close())
 		if err != nil {
-			os.Remove(path)
+			err = errors.Join(err, os.Remove(path))
 		}
 		return err
 	})

@@ -134,7 +134,7 @@ func TestPaceTable(t *testing.T) {
 				}
 				switch tt.options.Announce { // who is told need not find out
 				case sandbox.AnnounceLeft:
-					most = 1
+					most = 3
 				case sandbox.AnnounceAll:
 					most = 0
 				}

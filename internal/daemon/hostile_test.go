@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -245,6 +246,9 @@ func (y *yard) files() map[string]string {
 			files[filepath.ToSlash(rel)] = "->"
 		default:
 			content, err := os.ReadFile(at)
+			if errors.Is(err, fs.ErrNotExist) { // a temporary file that has gone meanwhile
+				return nil
+			}
 			files[filepath.ToSlash(rel)] = string(content)
 			return err
 		}

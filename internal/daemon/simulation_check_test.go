@@ -361,7 +361,7 @@ func (s *simulation) checkLeft(byMark map[string]queue.Job, temps map[string]boo
 		}
 		s.mu.Lock()
 		f := s.faulted[mark]
-		excused := f["upload twin"] + f["delete 404"] + f["status 404"] // the daemon was told that it is gone
+		excused := f["upload twin"] + f["delete 404"] + f["delete made 404"] + f["status 404"] // the daemon was told that it is gone, which a limit may make untrue
 		s.mu.Unlock()
 		j, known := byMark[mark]
 		switch {

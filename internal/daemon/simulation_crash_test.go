@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 
-	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
 	"scandrop/queue"
 	"scandrop/uploader"
@@ -432,9 +431,4 @@ func (a *answerTap) Read(p []byte) (int, error) {
 func (a *answerTap) Close() error {
 	defer a.end()
 	return a.ReadCloser.Close()
-}
-
-// simulationConfig is the configuration of every incarnation but for its state.
-func simulationConfig(world, extra string) (*config.Config, error) {
-	return config.Parse(filepath.Join(world, "scandrop.yaml"), []byte(extra), config.Environment{})
 }

@@ -212,7 +212,6 @@ type simulation struct {
 	since      time.Time                    // when it began
 	restart    time.Time                    // when the next begins
 	cursed     func(op, mark string) string // trouble of a scan's own; may be nil
-	over       bool                         // no more trouble
 
 	arm   sync.Mutex             // held from when the next call's trouble is set until that call has begun
 	armed atomic.Pointer[string] // what is set; its holder, or the call, lets go of arm

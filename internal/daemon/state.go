@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,8 +117,8 @@ func OpenQueue(c *config.Config, o Opening) (*queue.Queue, error) {
 // a file that counts fewer is an older copy, which somebody has put back. What
 // it does not know of is looked for before anything is sent.
 func (s state) countOpening(q *queue.Queue) error {
-	number := func(text []byte) (n uint64) {
-		json.Unmarshal(text, &n) // what is damaged counts for nothing
+	number := func(text []byte) uint64 {
+		n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // what is damaged counts for nothing
 		return n
 	}
 	kept, err := q.Kept(keptOpenings)
