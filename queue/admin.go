@@ -174,7 +174,8 @@ func (q *Queue) ByPath(path string) (Job, error) {
 }
 
 // ByDocument returns the job that has the document. The error wraps [ErrNoJob]
-// if none has.
+// if none has; of a job whose record cannot be read only the ID is returned with
+// the error.
 func (q *Queue) ByDocument(document string) (Job, error) {
 	var j Job
 	err := q.read(func(t *tx) (err error) {
@@ -182,7 +183,9 @@ func (q *Queue) ByDocument(document string) (Job, error) {
 		if v == nil {
 			return fmt.Errorf("document %s: %w", document, ErrNoJob)
 		}
-		j, err = t.job(parseID(v))
+		if j, err = t.job(parseID(v)); err != nil {
+			j = Job{ID: parseID(v)}
+		}
 		return err
 	})
 	return j, err

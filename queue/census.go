@@ -80,8 +80,11 @@ func (t *tx) loadCensus() error {
 			return fmt.Errorf("census: %w", err)
 		}
 	}
-	if c.Failed > 0 || c.Next.Before(t.now) || t.holdsRebuilt() {
+	if c.Failed > 0 || c.Next.Before(t.now) || c.Next.After(t.now.Add(censusEvery)) || t.holdsRebuilt() {
 		c.Next, c.Failed = t.now, 0
+	}
+	if c.Rebuilt.After(t.now) { // the clock was ahead
+		c.Rebuilt = t.now
 	}
 	t.census = c
 	return nil
@@ -99,6 +102,21 @@ func strayKey(s Stray) []byte { return []byte(s.Mark + "\x00" + s.Document) }
 func (t *tx) putStray(r strayRecord) {
 	t.putJSON(bucketStrays, strayKey(r.Stray), r)
 	t.strayDue = t.strayDue || !r.Due.IsZero()
+}
+
+// claimDocument takes a document out of those that no job has.
+func (t *tx) claimDocument(document string) {
+	var all []Stray
+	t.eachStray(nil, func(r strayRecord) bool {
+		if r.Document == document {
+			all = append(all, r.Stray)
+		}
+		return true
+	})
+	for _, s := range all {
+		t.dropStray(s)
+	}
+	t.delete(bucketLeft, []byte(document))
 }
 
 func (t *tx) dropStray(s Stray) {
@@ -339,6 +357,9 @@ func (t *tx) reportCensus(o Outcome, began time.Time, claimed map[uint64]bool) {
 // counted draws what the service's list says.
 func (t *tx) counted(o Counted, began time.Time, claimed map[uint64]bool) {
 	c := t.census
+	if c.Rebuilt.After(t.now) { // the clock was ahead
+		c.Rebuilt = t.now
+	}
 	c.Last, c.Failed, c.Next = began, 0, t.now.Add(censusEvery)
 	if o.Nameless {
 		t.putCensus(c)

@@ -587,3 +587,57 @@ func TestRebuildPresent(t *testing.T) {
 		}
 	})
 }
+
+// A document that the journal gives to a job is no stray any more.
+func TestReplayTakesStrays(t *testing.T) {
+	q := open(t)
+	s := scan("/scans/a.pdf", "a")
+	stray := Stray{Document: "D", Mark: q.installation.Mark(Identity(s.Content, s.Options), 0)}
+	err := q.update(func(t *tx) error {
+		t.putStray(strayRecord{Stray: stray})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "queue.db")
+	if err := q.Snapshot(path); err != nil {
+		t.Fatal(err)
+	}
+	j := add(t, q, s)[0] // has it
+	makeDue(t, q, j.ID)
+	step(t, q, Collect, j.ID, Fail{Err: errTrouble})
+	lines := outbox(t, q)
+	older := openAt(t, Config{Path: path}) // is verified at the end
+	if err := older.Rebuild(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := older.Replay(sequence(lines...), Head{Seq: lines[len(lines)-1].Seq}); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := older.ByDocument("D"); err != nil || kept.State != Failed {
+		t.Errorf("the document is that of %+v, %v", kept, err)
+	}
+}
+
+// A queue that was restored while the clock was ahead is not held until then.
+func TestRebuiltInTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open24(t)
+		if err := q.Rebuild(); err != nil {
+			t.Fatal(err)
+		}
+		err := q.update(func(t *tx) error {
+			c := t.census
+			c.Rebuilt = t.now.AddDate(10, 0, 0)
+			t.putCensus(c)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count(t, q)
+		count(t, q)
+		wantHeld(t, q)
+	})
+}

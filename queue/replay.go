@@ -123,6 +123,9 @@ func (t *tx) replay(e Entry) {
 	if twin, err := t.job(j.Twin); err != nil || twin.Identity != j.Identity {
 		j.Twin = 0
 	}
+	for _, d := range j.documents() { // it is nobody's stray any more
+		t.claimDocument(d)
+	}
 	old, found := t.told(j)
 	switch {
 	case found:

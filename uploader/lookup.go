@@ -124,7 +124,7 @@ func (n *naming) nameless() bool {
 // owner is the job that has the document; the zero Job if none has.
 func (u *Uploader) owner(d hwocr.Document) (queue.Job, error) {
 	j, err := u.Queue.ByDocument(d.ID)
-	if err != nil && !errors.Is(err, queue.ErrNoJob) {
+	if err != nil && !errors.Is(err, queue.ErrNoJob) && j.ID == 0 { // one damaged record must not stop the others
 		return queue.Job{}, fmt.Errorf("look into the queue: %w", err)
 	}
 	return j, nil

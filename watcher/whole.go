@@ -309,6 +309,9 @@ func (t *tiff) directory(offset uint64) (next uint64, err error) {
 		case !tiffKept(tag):
 			err = t.inside(t.number(value), length)
 		default:
+			if t.budget -= 8 * int64(count); t.budget < 0 { // they are kept, in eight bytes each
+				return 0, errTangled
+			}
 			value, err = t.at(t.number(value), length)
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,10 +69,10 @@ func verifyApart(path string) error {
 		_, err := queue.Verify(path)
 		return err
 	}
-	var out bytes.Buffer
+	var out, said bytes.Buffer
 	child := exec.CommandContext(ctx, self, "queue", "check", "--json", "--file", path)
-	child.Env = append(os.Environ(), "GOTRACEBACK=none")
-	child.Stdout = &out
+	child.Env = append(os.Environ(), "GOTRACEBACK=none") // the first line says enough
+	child.Stdout, child.Stderr = &out, &said
 	err = child.Start()
 	if err != nil {
 		_, err := queue.Verify(path)
@@ -83,6 +84,9 @@ func verifyApart(path string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s could not be verified within %v", path, patience)
 	case json.Unmarshal(out.Bytes(), &v) != nil || v.File != path:
+		if !strings.Contains(said.String(), "unexpected fault address") && !strings.Contains(said.String(), "stack overflow") && !strings.Contains(said.String(), "panic: ") {
+			return fmt.Errorf("%s could not be verified: the process that reads it ended with %v", path, err) // killed, or out of memory: it says nothing about the file
+		}
 		return fmt.Errorf("%s: %w: reading it ended with %v", path, queue.ErrDamaged, err)
 	case v.Fault != "":
 		return &verdictError{v}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -34,7 +35,8 @@ const (
 // snapshots lists the snapshots of the queue, the newest first.
 func (s state) snapshots() ([]string, error) { return newest(s.path(snapshotFolder), snapshotPrefix) }
 
-// newest lists the files with a time in their names, the newest first.
+// newest lists the files with a time in their names, the newest first. A time to
+// come is that of a clock which was wrong: such a file counts as the oldest.
 func newest(dir, prefix string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -46,7 +48,18 @@ func newest(dir, prefix string) ([]string, error) {
 			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
+	soon := filepath.Join(dir, prefix+time.Now().UTC().Add(time.Minute).Format(fileTime))
+	slices.SortStableFunc(paths, func(a, b string) int {
+		return cmp.Compare(btoi(a > soon), btoi(b > soon))
+	})
 	return paths, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // thin removes all but the newest few of them.
@@ -285,7 +298,10 @@ func (d *daemon) keepSnapshots(ctx context.Context) {
 			return time.Time{}
 		}
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(paths[0]), snapshotPrefix), ".db")
-		t, _ := time.Parse(fileTime, name)
+		t, err := time.Parse(fileTime, name)
+		if err != nil || t.After(time.Now()) { // the clock was ahead
+			return time.Time{}
+		}
 		return t
 	}()
 	for {

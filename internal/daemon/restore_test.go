@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"scandrop/internal/config"
 	"scandrop/internal/sandbox"
@@ -208,4 +209,58 @@ func TestOlderCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.finish(6)
+}
+
+// Two processes that find the queue lost at the same time do not both get it.
+func TestTwoRestores(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &config.Config{State: t.TempDir()}
+		q, err := OpenQueue(c, Opening{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = state{dir: c.State}.snapshot(q)
+		if err := errors.Join(err, q.Close(), os.Remove(QueuePath(c))); err != nil {
+			t.Fatal(err)
+		}
+		tried := false
+		first, err := OpenQueue(c, Opening{Restore: true, Verify: func(path string) error {
+			tried = true
+			if second, err := OpenQueue(c, Opening{Restore: true}); !errors.Is(err, queue.ErrInUse) {
+				t.Errorf("a second one meanwhile: %v, %v", second, err)
+			}
+			return verifyHere(path)
+		}})
+		if err != nil || !tried {
+			t.Fatalf("%v, verified: %v", err, tried)
+		}
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Snapshots whose names are of a time to come, because the clock was wrong, are
+// the first to go.
+func TestSnapshotsOfTheFuture(t *testing.T) {
+	s := state{dir: t.TempDir()}
+	q, err := queue.Open(queue.Config{Path: s.path(queueFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if err := os.Mkdir(s.path(snapshotFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, second := range []string{"1", "2", "3"} {
+		if err := os.WriteFile(filepath.Join(s.path(snapshotFolder), "queue-29990101T00000"+second+".000.db"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.snapshot(q); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.snapshots(); err != nil || len(all) != snapshotsKept || strings.Contains(all[0], "2999") {
+		t.Errorf("snapshots: %v, %v", all, err)
+	}
 }

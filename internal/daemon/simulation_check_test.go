@@ -322,7 +322,7 @@ func (s *simulation) excuse(j queue.Job) string {
 		return "the other folder wants fewer formats"
 	}
 	wanted := map[queue.State][]string{
-		queue.Rejected: {"upload 413", "upload 415", "upload 422 field file"},
+		queue.Rejected: {"upload 413", "upload 415", "upload 422 field file", "fail "}, // a status that could not be read may hide the failure
 		queue.Failed:   {"fail ", "stay", "vanish", "status 404"},
 	}[j.State]
 	tries := s.figures.crashes

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,7 @@ const (
 	queueFile        = "queue.db"
 	installationFile = "installation.json"
 	openingsFile     = "queue.openings"
+	lockFile         = "queue.lock"
 )
 
 // QueuePath is where the queue of a configuration lies.
@@ -81,6 +83,16 @@ func OpenQueue(c *config.Config, o Opening) (*queue.Queue, error) {
 	if kind := networkFS(c.State); kind != "" {
 		return nil, stateError(c.State, &networkError{kind})
 	}
+	// From the first look at the file until it is open, or replaced: two that
+	// restore it at once would both have a queue.
+	unlock, err := lockState(filepath.Join(c.State, lockFile))
+	if err != nil {
+		if errors.Is(err, queue.ErrInUse) {
+			return nil, err
+		}
+		return nil, stateError(c.State, err)
+	}
+	defer unlock()
 	s := state{dir: c.State, Opening: o}
 	begun, err := s.begun()
 	if err != nil {
@@ -169,6 +181,9 @@ func (s state) begun() (bool, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
+	if _, err := os.Stat(s.path("journal.jsonl")); err == nil {
+		return true, nil
+	}
 	snapshots, err := s.snapshots()
 	return len(snapshots) > 0, err
 }
@@ -224,6 +239,9 @@ func (s state) open(c *config.Config, path string) (*queue.Queue, error) {
 			err = q.Keep(keptInstallation, kept)
 		}
 	}
+	if was, ok := parseInstallation(kept); ok && err == nil && (was.Name != who.Name || !bytes.Equal(was.Key, who.Key)) {
+		err = &installationError{s.path(installationFile)} // with another key no document of ours would be known
+	}
 	if err != nil {
 		q.Close()
 		return nil, err
@@ -251,7 +269,7 @@ func stateError(path string, err error) error {
 	case errors.Is(err, queue.ErrNewer):
 		e.Hint = "install the newer scandrop again; the file was not changed"
 	case errors.As(err, new(*installationError)):
-		e.Hint = "restore it from a backup, or remove it: uploads that were never answered then cannot be found by their mark"
+		e.Hint = "remove it, so that it is written anew from the copy in the queue file, or restore it from a backup; without either, uploads that were never answered cannot be found by their mark"
 	case errors.As(err, new(*networkError)):
 		e.Hint, e.Config = "name a folder on a disk of this machine under `state`: a network may lose what was written", true
 	case errors.Is(err, fs.ErrPermission), readOnly(err), errors.Is(err, fs.ErrExist), notFolder(err):
@@ -281,9 +299,11 @@ func (s state) installation(path string) (queue.Installation, error) {
 	if i, ok := parseInstallation(text); ok {
 		return i, nil
 	}
-	copied, kept := s.keptInstallation(path)
+	copied, e := s.keptInstallation(path)
 	switch {
-	case kept:
+	case e != nil:
+		return queue.Installation{}, e
+	case copied != nil:
 		s.Log.Warn("the installation's name and key were lost, and are restored from the queue", "file", file)
 		text = copied
 	case err == nil:
@@ -313,19 +333,24 @@ func Installation(c *config.Config) (queue.Installation, bool) {
 	return parseInstallation(text)
 }
 
-// keptInstallation is the copy in the queue file, if there is one.
-func (s state) keptInstallation(path string) (text []byte, ok bool) {
-	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		return nil, false
+// keptInstallation is the copy in the queue file, nil if there is none.
+func (s state) keptInstallation(path string) (text []byte, err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	q, err := queue.Open(queue.Config{Path: path})
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
-	defer q.Close()
 	text, err = q.Kept(keptInstallation)
-	_, ok = parseInstallation(text)
-	return text, ok && err == nil
+	if _, ok := parseInstallation(text); !ok {
+		text = nil
+	}
+	return text, errors.Join(err, q.Close())
 }
 
 func parseInstallation(text []byte) (queue.Installation, bool) {

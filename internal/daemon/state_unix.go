@@ -4,9 +4,19 @@ package daemon
 
 import (
 	"errors"
+	"os"
 	"syscall"
 )
 
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
 func notFolder(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
+
+// tryLock takes the lock of a file, or returns errLocked.
+func tryLock(f *os.File) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errLocked
+	}
+	return err
+}

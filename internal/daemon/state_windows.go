@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/windows"
 )
@@ -10,4 +11,14 @@ func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTEC
 
 func notFolder(err error) bool {
 	return errors.Is(err, windows.ERROR_DIRECTORY) || errors.Is(err, windows.ERROR_PATH_NOT_FOUND)
+}
+
+// tryLock takes the lock of a file, or returns errLocked.
+func tryLock(f *os.File) error {
+	const all = ^uint32(0)
+	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, all, all, new(windows.Overlapped))
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return errLocked
+	}
+	return err
 }

@@ -200,12 +200,40 @@ func (j *Journal) repair() error {
 	case size == end:
 		return nil
 	default:
+		if err := j.keepDamaged(f, end, size); err != nil {
+			return err
+		}
 		if err := f.Truncate(end); err != nil {
 			return err
 		}
 		j.cut = size - end
 	}
 	return f.Sync()
+}
+
+// keepDamaged copies what is to be cut off to a file beside, if there are whole
+// lines in it: a torn line has no end, so somebody has altered them.
+func (j *Journal) keepDamaged(f *os.File, from, to int64) error {
+	tail, err := io.ReadAll(io.NewSectionReader(f, from, to-from))
+	if err != nil || !bytes.Contains(tail, []byte{'\n'}) {
+		return err
+	}
+	const most = 1000
+	for n := range most {
+		kept, err := j.root.OpenFile(fmt.Sprintf("journal-damaged-%03d", n), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		_, err = kept.Write(tail)
+		if err == nil {
+			err = kept.Sync()
+		}
+		return errors.Join(err, kept.Close())
+	}
+	return nil
 }
 
 // last finds the last line of a file that can be read, and where it ends, its
