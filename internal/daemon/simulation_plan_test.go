@@ -658,7 +658,7 @@ func (s *simulation) tidy() {
 			kept = append(kept, d)
 			continue
 		}
-		s.checkOriginal(d, j)
+		s.checkOriginal(d, []queue.Job{j})
 		s.checkDone(d, j)
 		s.figures.done++
 		s.leave(d.path)
