@@ -395,7 +395,11 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.keepPace(ctx) })
 	err := d.wait(ctx, g)
 	endJournal() // after the others: what they ended is in it, too
-	err = errors.Join(err, d.keep())
+	if e := d.keep(); errors.Is(e, queue.ErrUncertain) {
+		err = errors.Join(err, e)
+	} else if e != nil { // a full disk, say: the pace alone is no failure
+		d.Log.Warn("the pace could not be kept", "error", e)
+	}
 	d.Log.Info("scandrop stopped")
 	return err
 }
