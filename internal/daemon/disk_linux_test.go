@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,11 +31,22 @@ func mounted(t *testing.T, dir string, args ...string) {
 	if out, err := exec.Command("mount", append(args, dir)...).CombinedOutput(); err != nil {
 		t.Skipf("no file system can be mounted: %v, %s", err, out)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount %s: %v", dir, err)
+	t.Cleanup(func() { unmount(t, dir) })
+}
+
+// unmount waits while the file system is busy: a process that another test has
+// just begun has, until it runs its program, all the files that we have.
+func unmount(t *testing.T, dir string) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		out, err := exec.Command("umount", dir).CombinedOutput()
+		if err == nil {
+			return
 		}
-	})
+		if !strings.Contains(string(out), "busy") || time.Since(began) > time.Minute {
+			t.Fatalf("unmount %s: %v, %s", dir, err, out)
+		}
+	}
 }
 
 // remount changes how a file system is mounted.

@@ -47,7 +47,7 @@ func newMachine(t *testing.T) *machine {
 	if out, err := exec.Command("mount", "-o", "loop", m.image, m.dir).CombinedOutput(); err != nil {
 		t.Skipf("no file system can be mounted: %v, %s", err, out)
 	}
-	t.Cleanup(func() { m.do("umount", m.dir) })
+	t.Cleanup(func() { unmount(t, m.dir) })
 	return m
 }
 
@@ -83,7 +83,7 @@ func (m *machine) cut() error {
 // boot starts the machine again, once nothing runs on it.
 func (m *machine) boot() {
 	m.t.Helper()
-	m.do("umount", m.dir)
+	unmount(m.t, m.dir)
 	m.do("mount", "-o", "loop", m.image, m.dir)
 }
 
