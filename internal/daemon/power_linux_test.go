@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -103,16 +103,26 @@ func TestPowerCut(t *testing.T) {
 				scans++
 			}
 			m.sync()
-			var calls atomic.Int64
+			var mu sync.Mutex
+			calls, over := 0, false // over: what the service says later is of a daemon that has ended
 			s.onCall(func(_ int, at sandbox.Moment) {
-				if at == moment && calls.Add(1) == int64(call) {
+				mu.Lock()
+				defer mu.Unlock()
+				if at != moment || over {
+					return
+				}
+				if calls++; calls == call {
 					if err := m.cut(); err != nil {
 						t.Error(err)
 					}
 					s.kill()
 				}
 			})
-			toll.cut("at calls", s.start().Wait())
+			err := s.start().Wait()
+			mu.Lock()
+			over = true
+			mu.Unlock()
+			toll.cut("at calls", err)
 			m.boot()
 			s.inspect(false)
 		}
