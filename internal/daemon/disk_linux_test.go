@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -311,5 +313,33 @@ func TestDiskErrors(t *testing.T) {
 			}
 			s.finish(scans)
 		})
+	}
+}
+
+// times is how often it has the words.
+func (t *transcription) times(words string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Count(t.text, []byte(words))
+}
+
+// wait returns when it has the words, or ctx's error.
+func (t *transcription) wait(ctx context.Context, words string) error {
+	for {
+		t.mu.Lock()
+		if bytes.Contains(t.text, []byte(words)) {
+			t.mu.Unlock()
+			return nil
+		}
+		if t.more == nil {
+			t.more = make(chan struct{})
+		}
+		more := t.more
+		t.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

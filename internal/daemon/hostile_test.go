@@ -174,7 +174,6 @@ func hangsUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 type yard struct {
 	*testing.T
 	dir, hot string
-	temp     string // the name of the scan's temporary file, once it is queued
 	log      bytes.Buffer
 }
 

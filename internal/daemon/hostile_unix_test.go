@@ -55,6 +55,16 @@ func (p *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.answers.ServeHTTP(w, r)
 }
 
+// scanQueued has the first job of a yard.
+var scanQueued sync.Map
+
+// temp is the name of the scan's temporary file, once it is queued.
+func (y *yard) temp() string {
+	queued, _ := scanQueued.Load(y)
+	j, _ := queued.(queue.Job)
+	return "scans/.scandrop-" + stageKey(j) + "-txt.tmp"
+}
+
 // Whatever is put in the place of scans, results and folders while we work,
 // nothing outside the hot folder is read or changed.
 func TestHostileFiles(t *testing.T) {
@@ -98,9 +108,9 @@ func TestHostileFiles(t *testing.T) {
 		"result becomes a link":                              {"download", func(y *yard) { link(y, "outside/secret.txt", "scans/letter.txt") }, done, "", "letter.gif.txt"},
 		"result is a folder":                                 {before, func(y *yard) { must(y, os.Mkdir(y.at("scans/letter.txt"), 0o700)) }, done, "", "letter.gif.txt"},
 		"result is a pipe":                                   {before, func(y *yard) { must(y, syscall.Mkfifo(y.at("scans/letter.txt"), 0o600)) }, done, "", "letter.gif.txt"},
-		"temporary file is a link":                           {"upload", func(y *yard) { link(y, "outside/secret.txt", y.temp) }, done, "", "letter.txt"},
-		"temporary file becomes a link":                      {"download", func(y *yard) { link(y, "outside/secret.txt", y.temp) }, []queue.State{queue.Done, queue.Failed}, "", "letter.txt"},
-		"temporary file is a folder":                         {"upload", func(y *yard) { y.put(y.temp+"/x", "mine") }, []queue.State{queue.Failed}, "", ""},
+		"temporary file is a link":                           {"upload", func(y *yard) { link(y, "outside/secret.txt", y.temp()) }, done, "", "letter.txt"},
+		"temporary file becomes a link":                      {"download", func(y *yard) { link(y, "outside/secret.txt", y.temp()) }, []queue.State{queue.Done, queue.Failed}, "", "letter.txt"},
+		"temporary file is a folder":                         {"upload", func(y *yard) { y.put(y.temp()+"/x", "mine") }, []queue.State{queue.Failed}, "", ""},
 		"further scans that are no files": {before, func(y *yard) {
 			link(y, "outside/letter.gif", "scans/link.gif")
 			link(y, "outside", "scans/linked")
@@ -132,7 +142,7 @@ func TestHostileFiles(t *testing.T) {
 				var first sync.Once
 				moved := func(j queue.Job) {
 					first.Do(func() {
-						y.temp = "scans/.scandrop-" + stageKey(j) + "-txt.tmp"
+						scanQueued.Store(y, j)
 						if tt.when == queued {
 							lay()
 						}
@@ -167,7 +177,7 @@ func TestHostileFiles(t *testing.T) {
 						t.Errorf("%q was sent", content)
 					}
 				}
-				delete(kept, y.temp) // its name is ours: a link there goes
+				delete(kept, y.temp()) // its name is ours: a link there goes
 				now := y.files()
 				for name, content := range kept {
 					if got, ok := now[name]; strings.HasPrefix(name, "outside/") && (!ok || got != content) {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -151,34 +150,6 @@ func (t *transcription) Write(p []byte) (int, error) {
 		t.more = nil
 	}
 	return len(p), nil
-}
-
-// times is how often it has the words.
-func (t *transcription) times(words string) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return bytes.Count(t.text, []byte(words))
-}
-
-// wait returns when it has the words, or ctx's error.
-func (t *transcription) wait(ctx context.Context, words string) error {
-	for {
-		t.mu.Lock()
-		if bytes.Contains(t.text, []byte(words)) {
-			t.mu.Unlock()
-			return nil
-		}
-		if t.more == nil {
-			t.more = make(chan struct{})
-		}
-		more := t.more
-		t.mu.Unlock()
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 type callback func(n int, when sandbox.Moment)
@@ -457,15 +428,6 @@ func (t *tally) killed(where string, err error) bool {
 	}
 	t.kills[where]++
 	return true
-}
-
-// cut counts a power cut, if the daemon's end says that it was one.
-func (t *tally) cut(where string, err error) {
-	if t.killed("power "+where, err) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.cuts++
-	}
 }
 
 // String is the line that sums it all up.

@@ -192,3 +192,12 @@ func TestPowerCutWithoutSync(t *testing.T) {
 		})
 	}
 }
+
+// cut counts a power cut, if the daemon's end says that it was one.
+func (t *tally) cut(where string, err error) {
+	if t.killed("power "+where, err) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.cuts++
+	}
+}
