@@ -213,7 +213,13 @@ func TestFolderFull(t *testing.T) {
 	}{
 		{"full", func(t *testing.T, dir string) { fill(t, dir, 0) }, empty},
 		{"nearly full", func(t *testing.T, dir string) { fill(t, dir, 1<<20) }, empty},
-		{"no files left", func(t *testing.T, dir string) { remount(t, dir, "nr_inodes=7") }, func(t *testing.T, dir string) { remount(t, dir, "nr_inodes=1000") }},
+		{"no files left", func(t *testing.T, dir string) {
+			for n := 0; os.WriteFile(filepath.Join(dir, fmt.Sprint(filler, n)), nil, 0o600) == nil; n++ {
+			}
+		}, func(t *testing.T, dir string) {
+			for n := 0; os.Remove(filepath.Join(dir, fmt.Sprint(filler, n))) == nil; n++ {
+			}
+		}},
 		{"read-only", func(t *testing.T, dir string) { remount(t, dir, "ro") }, func(t *testing.T, dir string) { remount(t, dir, "rw") }},
 	} {
 		for call := range 3 { // 0: before the start
