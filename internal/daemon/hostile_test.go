@@ -236,6 +236,8 @@ func (y *yard) files() map[string]string {
 	err := filepath.WalkDir(y.dir, func(at string, e fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(y.dir, at)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && at != y.dir: // likewise
+			return nil
 		case err != nil:
 			return err
 		case rel == "state":
