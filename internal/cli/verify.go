@@ -84,14 +84,26 @@ func verifyApart(path string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s could not be verified within %v", path, patience)
 	case json.Unmarshal(out.Bytes(), &v) != nil || v.File != path:
-		if !strings.Contains(said.String(), "unexpected fault address") && !strings.Contains(said.String(), "stack overflow") && !strings.Contains(said.String(), "panic: ") {
-			return fmt.Errorf("%s could not be verified: the process that reads it ended with %v", path, err) // killed, or out of memory: it says nothing about the file
+		if !brokeOnFile(said.String()) {
+			return fmt.Errorf("%s could not be verified: the process that reads it ended with %v", path, err)
 		}
 		return fmt.Errorf("%s: %w: reading it ended with %v", path, queue.ErrDamaged, err)
 	case v.Fault != "":
 		return &verdictError{v}
 	}
 	return nil
+}
+
+// brokeOnFile reports whether a process ended over what it read, by what it said
+// last. One that was killed, or had no memory, says nothing about the file, which
+// must not be put aside for that.
+func brokeOnFile(said string) bool {
+	for _, end := range []string{"unexpected fault address", "stack overflow", "panic: "} {
+		if strings.Contains(said, end) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *app) queueCheck() *cobra.Command {
