@@ -44,11 +44,24 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m.do("mkfs.ext4", "-q", m.image)
-	if out, err := exec.Command("mount", "-o", "loop", m.image, m.dir).CombinedOutput(); err != nil {
-		t.Skipf("no file system can be mounted: %v, %s", err, out)
+	if err := m.mount(); err != nil {
+		t.Skipf("no file system can be mounted: %v", err)
 	}
 	t.Cleanup(func() { unmount(t, m.dir) })
 	return m
+}
+
+// mount tries again where another test took the loop device that was free a
+// moment ago.
+func (m *machine) mount() (err error) {
+	for range 10 {
+		var out []byte
+		if out, err = exec.Command("mount", "-o", "loop", m.image, m.dir).CombinedOutput(); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("mount: %w, %s", err, out)
+	}
+	return err
 }
 
 func (m *machine) do(program string, args ...string) {
@@ -84,7 +97,9 @@ func (m *machine) cut() error {
 func (m *machine) boot() {
 	m.t.Helper()
 	unmount(m.t, m.dir)
-	m.do("mount", "-o", "loop", m.image, m.dir)
+	if err := m.mount(); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // The power is cut before every sync, and at every call of the service: what
