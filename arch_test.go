@@ -15,9 +15,11 @@ import (
 var may = map[string][]string{
 	"scandrop":                     {"internal/cli"},
 	"scandrop/queue":               {},
-	"scandrop/watcher":             {},
+	"scandrop/watcher":             {"internal/tiff"},
 	"scandrop/uploader":            {"queue", "internal/hwocr"},
 	"scandrop/internal/hwocr":      {},
+	"scandrop/internal/tiff":       {},
+	"scandrop/internal/pages":      {"internal/tiff"},
 	"scandrop/internal/sandbox":    {},
 	"scandrop/internal/atomicfile": {},
 	"scandrop/internal/journal":    {"internal/atomicfile"},
@@ -25,9 +27,9 @@ var may = map[string][]string{
 	"scandrop/internal/service":    {},
 	"scandrop/internal/result":     {"internal/atomicfile"},
 	"scandrop/internal/daemon": {"watcher", "uploader", "queue",
-		"internal/hwocr", "internal/config", "internal/result", "internal/journal", "internal/atomicfile"},
+		"internal/hwocr", "internal/config", "internal/result", "internal/journal", "internal/atomicfile", "internal/pages"},
 	"scandrop/internal/cli": {"queue",
-		"internal/daemon", "internal/config", "internal/hwocr", "internal/sandbox", "internal/service"},
+		"internal/daemon", "internal/config", "internal/hwocr", "internal/pages", "internal/sandbox", "internal/service"},
 }
 
 func TestArchitecture(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"scandrop/internal/tiff"
 )
 
 // A cutOff says where a file ends too early.
@@ -199,161 +201,39 @@ func wholeGIF(r io.ReaderAt, size int64) error {
 // wholeTIFF follows the directories (TIFF 6.0, section 2; BigTIFF) and sees that
 // each, and the data that it names, lies inside the file.
 func wholeTIFF(r io.ReaderAt, size int64) error {
-	var head [16]byte
-	if _, err := r.ReadAt(head[:8], 0); err != nil {
+	err := directories(r, size)
+	if e, ok := errors.AsType[*tiff.ShortError](err); ok {
+		return cut("%v", e)
+	}
+	if errors.Is(err, tiff.ErrTangled) { // odd, but it does not end too early
+		return nil
+	}
+	return err
+}
+
+func directories(r io.ReaderAt, size int64) error {
+	t, err := tiff.NewReader(r, size)
+	if err != nil {
 		return err
 	}
-	t := &tiff{r: r, size: size, order: binary.LittleEndian, budget: 4*size + 64<<10}
-	if head[0] == 'M' {
-		t.order = binary.BigEndian
-	}
-	var next uint64
-	if t.big = t.order.Uint16(head[2:]) == 43; t.big {
-		if _, err := r.ReadAt(head[8:], 8); err != nil {
-			return err
-		}
-		next = t.order.Uint64(head[8:])
-	} else {
-		next = uint64(t.order.Uint32(head[4:]))
-	}
-	if next == 0 {
-		return cut("its first page is not there yet")
-	}
-	for next != 0 {
-		var err error
-		if next, err = t.directory(next); err != nil {
-			if errors.Is(err, errTangled) { // odd, but it does not end too early
-				err = nil
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// errTangled means that parts of a file lead to each other again and again.
-var errTangled = errors.New("it refers to the same bytes again and again")
-
-type tiff struct {
-	r     io.ReaderAt
-	size  int64
-	order binary.ByteOrder
-	big   bool
-
-	budget int64 // how many bytes are still read, before it is called tangled
-}
-
-// The tags that say where data is and how much of it, and the sizes of the types.
-var (
-	tiffOffsets = map[uint16]uint16{273: 279, 324: 325} // strips, tiles
-	tiffSizes   = [...]int64{0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8}
-)
-
-// inside sees that n bytes at offset lie in the file.
-func (t *tiff) inside(offset uint64, n int64) error {
-	if n > t.size || offset > uint64(t.size-n) {
-		return cut("at byte %d of at least %d", t.size, offset+uint64(n))
-	}
-	return nil
-}
-
-func (t *tiff) at(offset uint64, n int64) ([]byte, error) {
-	if err := t.inside(offset, n); err != nil {
-		return nil, err
-	}
-	if t.budget -= n; t.budget < 0 {
-		return nil, errTangled
-	}
-	b := make([]byte, n)
-	_, err := t.r.ReadAt(b, int64(offset))
-	if err == io.EOF { // at the very end
-		err = nil
-	}
-	return b, err
-}
-
-// directory checks one and returns where the next is; 0 if it is the last.
-func (t *tiff) directory(offset uint64) (next uint64, err error) {
-	counter, entry, inline := int64(2), int64(12), int64(4)
-	if t.big {
-		counter, entry, inline = 8, 20, 8
-	}
-	b, err := t.at(offset, counter)
-	if err != nil {
-		return 0, err
-	}
-	entries := t.number(b)
-	if entries > uint64(t.size/entry) {
-		return 0, cut("a directory of %d entries", entries)
-	}
-	n := int64(entries)
-	b, err = t.at(offset+uint64(counter), n*entry+inline)
-	if err != nil {
-		return 0, err
-	}
-	values := map[uint16][]uint64{}
-	for i := range n {
-		e := b[i*entry : (i+1)*entry]
-		tag, kind := t.order.Uint16(e), t.order.Uint16(e[2:])
-		count := t.number(e[4 : 4+inline])
-		if int(kind) >= len(tiffSizes) || tiffSizes[kind] == 0 {
-			continue // of a type that is not known
-		}
-		if count > uint64(t.size) {
-			return 0, cut("a field of %d values", count)
-		}
-		value := e[4+inline:]
-		switch length := int64(count) * tiffSizes[kind]; {
-		case length <= inline:
-			value = value[:length]
-		case !tiffKept(tag):
-			err = t.inside(t.number(value), length)
-		default:
-			if t.budget -= 8 * int64(count); t.budget < 0 { // they are kept, in eight bytes each
-				return 0, errTangled
-			}
-			value, err = t.at(t.number(value), length)
+	for {
+		d, err := t.Next()
+		if err == io.EOF {
+			return nil
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
-		for ; tiffKept(tag) && len(value) > 0; value = value[tiffSizes[kind]:] {
-			values[tag] = append(values[tag], t.number(value[:tiffSizes[kind]]))
+		data, err := t.Data(d)
+		if err != nil {
+			return err
 		}
-	}
-	for offsets, lengths := range tiffOffsets {
-		for i, at := range values[offsets] {
-			length := uint64(1) // where it is not said it must begin, at least
-			if i < len(values[lengths]) {
-				length = values[lengths][i]
-			}
-			if at > uint64(t.size) || length > uint64(t.size)-at {
-				return 0, cut("at byte %d of at least %d", t.size, at+length)
+		for _, e := range data {
+			if err := t.Inside(e); err != nil {
+				return err
 			}
 		}
 	}
-	return t.number(b[n*entry:]), nil
-}
-
-func tiffKept(tag uint16) bool {
-	for offsets, lengths := range tiffOffsets {
-		if tag == offsets || tag == lengths {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *tiff) number(b []byte) uint64 {
-	switch len(b) {
-	case 1:
-		return uint64(b[0])
-	case 2:
-		return uint64(t.order.Uint16(b))
-	case 4:
-		return uint64(t.order.Uint32(b))
-	}
-	return t.order.Uint64(b)
 }
 
 // wholeHEIF follows the boxes (ISO 14496-12, 4.2) to the end of the file. There must

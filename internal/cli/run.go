@@ -47,7 +47,7 @@ func (a *app) runDaemon(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
-	o := daemon.Options{Config: conf, Once: once, Version: buildVersion(), Verify: verifyApart, Log: log}
+	o := daemon.Options{Config: conf, Once: once, Version: buildVersion(), Verify: verifyApart, Pages: pagesTool(), Log: log}
 	var bar *progress
 	if once && terminal(a.Err) {
 		bar = newProgress(a.Err)

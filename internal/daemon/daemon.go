@@ -22,6 +22,7 @@ import (
 
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
+	"scandrop/internal/pages"
 	"scandrop/internal/result"
 	"scandrop/queue"
 	"scandrop/uploader"
@@ -47,6 +48,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Verify reads a queue file whole before it is opened; see [Opening].
 	Verify func(path string) error
+	// Pages looks into scans. Its zero value does so in this process.
+	Pages pages.Tool
 	// Moved is told of every job that is added or moves on. It is called
 	// concurrently and must not block. It may be nil.
 	Moved func(queue.Job)
