@@ -26,10 +26,13 @@ var may = map[string][]string{
 	"scandrop/internal/config":     {},
 	"scandrop/internal/service":    {},
 	"scandrop/internal/result":     {"internal/atomicfile"},
+	"scandrop/internal/control":    {"queue"},
+	"scandrop/internal/web":        {"queue", "internal/control"},
 	"scandrop/internal/daemon": {"watcher", "uploader", "queue",
-		"internal/hwocr", "internal/config", "internal/result", "internal/journal", "internal/atomicfile", "internal/pages"},
+		"internal/hwocr", "internal/config", "internal/result", "internal/journal", "internal/atomicfile", "internal/pages",
+		"internal/control", "internal/web"},
 	"scandrop/internal/cli": {"queue",
-		"internal/daemon", "internal/config", "internal/hwocr", "internal/pages", "internal/sandbox", "internal/service"},
+		"internal/control", "internal/daemon", "internal/config", "internal/hwocr", "internal/pages", "internal/sandbox", "internal/service"},
 }
 
 func TestArchitecture(t *testing.T) {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // A Filter chooses jobs. The zero Filter chooses all.
 type Filter struct {
 	States []State // any of them; none means all
 	Folder string  // "" means all
+	Text   string  // what the path of the scan holds, in any case; "" means all
 	After  uint64  // only jobs with a smaller id, for the next page; 0 for the first
 	Limit  int     // how many; defaults to 100, at most 1000
 }
@@ -23,8 +25,20 @@ type Page struct {
 	Next uint64 // the Filter's After for the next page; 0 if this is the last
 }
 
+// matches reports whether the job is one of those that the filter's folder and
+// text ask for; text is in lower case.
+func (f Filter) matches(j Job, text string) bool {
+	return (f.Folder == "" || j.Folder == f.Folder) && (text == "" || strings.Contains(strings.ToLower(j.Path), text))
+}
+
+// looksAPage bounds how many jobs are read for one page, so that a search for
+// what is not there takes no long time at once.
+const looksAPage = 10000
+
 // List returns one page of jobs. It reads no more of the file than the page
-// needs, but for jobs of the wanted states that lie in other folders.
+// needs, but for jobs of the wanted states that lie in other folders or have
+// other names; where there are very many of those, the page may hold fewer jobs
+// than its limit, or none, and go on at Next all the same.
 func (q *Queue) List(f Filter) (Page, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
@@ -33,8 +47,10 @@ func (q *Queue) List(f Filter) (Page, error) {
 	if len(f.States) == 0 {
 		f.States = States
 	}
+	text := strings.ToLower(f.Text)
 	var page Page
 	err := q.read(func(t *tx) error {
+		looks := 0
 		cursors := make([]*stateCursor, 0, len(f.States))
 		for i, s := range f.States {
 			switch {
@@ -55,12 +71,16 @@ func (q *Queue) List(f Filter) (Page, error) {
 			if err != nil { // one that cannot be read must not hide the others
 				j = Job{ID: newest.id, State: newest.state, Error: err.Error()}
 			}
-			if f.Folder == "" || j.Folder == f.Folder {
+			if f.matches(j, text) {
 				if len(page.Jobs) == f.Limit {
 					page.Next = page.Jobs[f.Limit-1].ID
 					return nil
 				}
 				page.Jobs = append(page.Jobs, j)
+			}
+			if looks++; looks == looksAPage {
+				page.Next = j.ID
+				return nil
 			}
 			if newest.next(); newest.id == 0 {
 				cursors = slices.DeleteFunc(cursors, func(c *stateCursor) bool { return c == newest })

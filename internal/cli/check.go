@@ -113,6 +113,9 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 			add("hold "+h.Key(), ExitFailed, `"scandrop queue release" lifts it; what is not over holds again`, errors.New(h.Reason))
 		}
 	}
+	if conf.Status.Listen != "" {
+		add("page "+conf.Status.Listen, ExitFailed, `scans are read without it; choose another address for status.listen, or "" for no page`, daemon.CheckPage(conf))
+	}
 	for _, f := range conf.Folders {
 		hint, err := checkFolder(f.Path)
 		add("folder "+f.Path, ExitUsage, hint, err)

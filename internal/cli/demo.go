@@ -35,6 +35,7 @@ api:
   rate: 50
   burst: 10
 state: state
+status: {listen: "127.0.0.1:0"}
 folders:
   - path: scans
     formats: [txt, docx]

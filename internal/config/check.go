@@ -309,6 +309,16 @@ func (k checker) listeners() {
 	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
 		k.mistake("status.tls", "needs both cert_file and key_file", "set both, or none")
 	}
+	k.file("status.password_file", &s.PasswordFile)
+	switch {
+	case s.Loopback():
+	case s.TLS.CertFile == "":
+		k.mistake("status.listen", fmt.Sprintf("%q can be reached from other machines, and without status.tls anybody on the way reads along", s.Listen),
+			"set status.tls.cert_file, status.tls.key_file and status.password_file, or listen on 127.0.0.1 only")
+	case s.PasswordFile == "":
+		k.mistake("status.listen", fmt.Sprintf("%q can be reached from other machines, and no password guards it", s.Listen),
+			"set status.password_file, or listen on 127.0.0.1 only")
+	}
 	k.address("webhook.listen", w.Listen)
 	if w.Listen != "" && w.Listen == s.Listen {
 		k.mistake("webhook.listen", "is the address of status.listen too", "choose another port")
@@ -408,7 +418,6 @@ func (k checker) idle() {
 		warn(f.Limits != usual.Limits, at+"limits")
 	}
 	warn(k.c.Limits != Limits{}, "limits")
-	warn(k.c.Status != defaults().Status, "status")
 	warn(k.c.Webhook != Webhook{}, "webhook")
 	warn(len(k.c.Notices) > 0, "notices")
 }

@@ -29,8 +29,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -207,8 +209,40 @@ type Status struct {
 	// Listen is an address with a port, or "" for none. Defaults to 127.0.0.1:8377.
 	Listen string `yaml:"listen"`
 
+	// PasswordFile is the file that holds the password which opens the page, or "". Without it only who can read the token in
+	// the state folder gets in.
+	PasswordFile string `yaml:"password_file"`
+
 	// TLS turns https on.
 	TLS TLS `yaml:"tls"`
+}
+
+// Loopback tells whether only this machine can reach the page.
+func (s Status) Loopback() bool {
+	host, _, err := net.SplitHostPort(s.Listen)
+	return err != nil || loopback(host)
+}
+
+// shortestPassword is that of a password that strangers may try, in bytes.
+const shortestPassword = 12
+
+// Password reads the password of the page; empty if none is configured. The error is a [Problem].
+func (s Status) Password() (Secret, error) {
+	if s.PasswordFile == "" {
+		return Secret{}, nil
+	}
+	const key = "status.password_file"
+	text, err := readToken(s.PasswordFile)
+	if err != nil {
+		return Secret{}, Problem{Key: key, err: err, Text: "the password cannot be read from " + s.PasswordFile + ": " + reason(err),
+			Hint: "make it a file that scandrop's user, and nobody else, may read"}
+	}
+	text = strings.TrimSpace(text)
+	if len(text) < shortestPassword {
+		return Secret{}, Problem{Key: key, Text: fmt.Sprintf("the password in %s is shorter than %d characters", s.PasswordFile, shortestPassword),
+			Hint: "choose a longer one: other machines may try"}
+	}
+	return NewSecret(text), nil
 }
 
 // TLS names a certificate and its key, both PEM files, or neither.

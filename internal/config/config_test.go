@@ -224,6 +224,8 @@ func TestMistakes(t *testing.T) {
 		{"status: {listen: localhost}" + fine, `config.yaml:1: status.listen: "localhost" is not an address with a port`},
 		{"status: {listen: 'localhost:http'}" + fine, `config.yaml:1: status.listen: "localhost:http" is not an address`},
 		{"status: {tls: {cert_file: a}}" + fine, `config.yaml:1: status.tls: needs both`},
+		{"status: {listen: '0.0.0.0:8377'}" + fine, `config.yaml:1: status.listen: "0.0.0.0:8377" can be reached from other machines, and without status.tls`},
+		{"status: {listen: ':8377', tls: {cert_file: a, key_file: b}}" + fine, `config.yaml:1: status.listen: ":8377" can be reached from other machines, and no password`},
 		{"webhook: {listen: '127.0.0.1:8377'}" + fine, `config.yaml:1: webhook.listen: is the address of status.listen too`},
 		{"webhook: {path: hook}" + fine, `config.yaml:1: webhook.path: must begin with /`},
 		{"notices: [~]" + fine, `config.yaml:1: notices[0]: is empty`},
@@ -437,14 +439,13 @@ func TestWarnings(t *testing.T) {
   failure_notes: true
   limits: {pages_per_scan: 1}
 limits: {pages_per_day: 1}
-status: {listen: ""}
 webhook: {path: /x}
 notices: [{mail: a@example.org}, x]
 `)
 	want := []string{
 		"config.yaml:4: folders[0].blank", "config.yaml:5: folders[0].spool",
 		"config.yaml:6: folders[0].failure_notes", "config.yaml:7: folders[0].limits", "config.yaml:8: limits",
-		"config.yaml:9: status", "config.yaml:10: webhook", "config.yaml:11: notices",
+		"config.yaml:9: webhook", "config.yaml:10: notices",
 	}
 	var got []string
 	for _, w := range c.Warnings {

@@ -78,7 +78,7 @@ folders:
    watch: a, quiet: 7s, rescan: 7s, incomplete: a, blank: a, spool: true, priority: 7, delete_remote: false, delete_after: 7s,
    originals: {done: a, failed: a}, failure_notes: true, limits: {pages_per_scan: 7, pages_per_day: 7, pages_per_month: 7}}
 limits: {pages_per_day: 7, pages_per_month: 7}
-status: {listen: a, tls: {cert_file: a, key_file: a}}
+status: {listen: a, password_file: a, tls: {cert_file: a, key_file: a}}
 webhook: {listen: a, path: a, secret_file: a}
 notices: [a]
 log: {level: a, format: a, file: a}

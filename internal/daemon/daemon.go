@@ -106,7 +106,7 @@ func begin(o Options) (*daemon, error) {
 	if q, err = s.tidy(o.Config, q); err != nil {
 		return nil, stateError(s.path(queueFile), err)
 	}
-	d := &daemon{Options: o, state: s, queue: q, began: time.Now()}
+	d := &daemon{Options: o, state: s, queue: q, began: time.Now(), notes: newNotes()}
 	if err := d.prepare(); err != nil {
 		q.Close()
 		return nil, err
@@ -123,7 +123,8 @@ type daemon struct {
 	uploader *uploader.Uploader
 	began    time.Time
 	changed  atomic.Int64 // scans that went back to the watcher
-	left     int          // scans that never stopped changing, of a run once
+	notes    *notes
+	left     int // scans that never stopped changing, of a run once
 	done     atomic.Int64
 }
 
@@ -325,6 +326,7 @@ func (d *daemon) add(files []watcher.File, options map[string]queue.Options) err
 		if a.Replaced != 0 {
 			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
 		}
+		d.notes.note(d.notes.last, a.Job.Folder)
 		d.Moved(a.Job)
 	}
 	return nil
@@ -354,6 +356,7 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 	if !scanned {
 		return
 	}
+	d.notes.note(d.notes.looked, folder)
 	if err := d.queue.Looked(folder); err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}
@@ -376,6 +379,7 @@ func (d *daemon) held(key string) bool {
 // run starts the parts and waits for them.
 func (d *daemon) run(ctx context.Context) error {
 	d.Log.Info("scandrop started", "version", d.Version, "folders", len(d.Config.Folders), "state_folder", d.Config.State)
+	page := d.openPage()
 	endJournal := d.keepJournal(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
@@ -396,6 +400,12 @@ func (d *daemon) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return d.keepPace(ctx) })
+	if page != nil {
+		g.Go(func() error {
+			page.serve(ctx, d)
+			return nil
+		})
+	}
 	err := d.wait(ctx, g)
 	endJournal() // after the others: what they ended is in it, too
 	if e := d.keep(); errors.Is(e, queue.ErrUncertain) {

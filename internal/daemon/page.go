@@ -1,0 +1,225 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"scandrop/internal/atomicfile"
+	"scandrop/internal/config"
+	"scandrop/internal/control"
+	"scandrop/internal/web"
+	"scandrop/queue"
+)
+
+// A page is the status page with its listener.
+type page struct {
+	*web.Server
+	listener net.Listener
+	address  string // the file that says where it listens
+}
+
+// openPage opens the listener of the page; nil if there is to be none, or if it
+// cannot be had: that somebody else has the port must not keep scans from being
+// read. The log says so then, and so does "scandrop check".
+func (d *daemon) openPage() *page {
+	c := d.Config.Status
+	if c.Listen == "" || d.Once {
+		return nil
+	}
+	p, err := d.listen(c)
+	if err != nil {
+		hint := "see status in the configuration"
+		if inUse(err) {
+			hint = "another program has that port: choose another one for status.listen, or port 0 for any"
+		}
+		d.Log.Error("there is no page: it cannot be served; scans are read all the same", "listen", c.Listen, "error", err, "hint", hint)
+		return nil
+	}
+	return p
+}
+
+func inUse(err error) bool {
+	const windowsInUse = syscall.Errno(10048) // WSAEADDRINUSE
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windowsInUse)
+}
+
+func (d *daemon) listen(c config.Status) (*page, error) {
+	w := web.Config{
+		Queue: d.queue, Files: hotFiles{newFiles(d.Config.State, d.Config.Folders), d.Config}, About: d.about,
+		MaxScan: maxUpload, Log: d.Log,
+	}
+	var err error
+	if w.Token, err = d.state.token(); err != nil {
+		return nil, err
+	}
+	password, err := c.Password()
+	if err != nil {
+		return nil, err
+	}
+	w.Password = password.Reveal()
+	if c.TLS.CertFile != "" {
+		certificate, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("status.tls: %w", err)
+		}
+		w.Certificate = &certificate
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	p := &page{web.New(w, listener.Addr()), listener, d.state.path(control.AddressFile)}
+	text, err := json.Marshal(control.Address{URL: p.URL(), PID: os.Getpid()})
+	if err == nil {
+		err = atomicfile.WriteFile(p.address, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// serve serves the page until ctx is done. That it cannot be served any more
+// ends nothing else.
+func (p *page) serve(ctx context.Context, d *daemon) {
+	defer os.Remove(p.address)
+	d.Log.Info("the page is served", "url", p.URL())
+	if err := p.Serve(ctx, p.listener); err != nil {
+		d.Log.Error("the page is served no more", "error", err)
+	}
+}
+
+// token reads what lets clients of this machine in, and makes it if there is
+// none.
+func (s state) token() (string, error) {
+	path := s.path(control.TokenFile)
+	text, err := os.ReadFile(path)
+	if token := strings.TrimSpace(string(text)); err == nil && len(token) >= 26 {
+		return token, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	token := rand.Text()
+	return token, atomicfile.WriteFile(path, []byte(token+"\n"), 0o600)
+}
+
+// notes are what the page tells of folders and nobody else remembers.
+type notes struct {
+	mu     sync.Mutex
+	looked map[string]time.Time // by folder: when it was last looked through
+	last   map[string]time.Time // when a scan was last handed over
+}
+
+func newNotes() *notes {
+	return &notes{looked: map[string]time.Time{}, last: map[string]time.Time{}}
+}
+
+func (n *notes) note(m map[string]time.Time, folder string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m[folder] = time.Now().Round(0)
+}
+
+// about tells what the queue does not know.
+func (d *daemon) about() control.Status {
+	pace := d.pace.State()
+	s := control.Status{
+		Version: d.Version, Started: d.began.Round(0), State: d.Config.State, Service: d.Config.API.URL,
+		Folders: []control.Folder{},
+		Pace:    control.Pace{Rate: pace.Rate, Limit: d.Config.API.Rate, Quota: pace.Quota},
+	}
+	if pace.NotBefore.After(time.Now()) {
+		s.Pace.NotBefore = pace.NotBefore
+	}
+	if pace.Window > 0 {
+		s.Pace.Window = pace.Window.String()
+	}
+	if info, err := os.Stat(d.state.path(queueFile)); err == nil {
+		s.Bytes = info.Size()
+	}
+	d.notes.mu.Lock()
+	defer d.notes.mu.Unlock()
+	for _, f := range d.Config.Folders {
+		folder := control.Folder{
+			Path: f.Path, Action: f.Action, Formats: f.Formats,
+			Looked: d.notes.looked[f.Path], Last: d.notes.last[f.Path],
+		}
+		if f.Watch == "poll" {
+			folder.Mode = "polling"
+		}
+		s.Folders = append(s.Folders, folder)
+	}
+	return s
+}
+
+// hotFiles are the scans and results that the page shows, and takes.
+type hotFiles struct {
+	files
+	config *config.Config
+}
+
+// Scan implements [web.Files].
+func (f hotFiles) Scan(j queue.Job) (io.ReadSeekCloser, error) { return f.file(j, j.Original()) }
+
+// Result implements [web.Files].
+func (f hotFiles) Result(j queue.Job, path string) (io.ReadSeekCloser, error) { return f.file(j, path) }
+
+func (f hotFiles) file(j queue.Job, path string) (io.ReadSeekCloser, error) {
+	folder, err := f.of(j, path)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return folder.OpenFile(path)
+}
+
+// Drop implements [web.Files].
+func (f hotFiles) Drop(folder, name string, scan io.Reader) (string, error) {
+	hot, err := f.hot(folder)
+	if err != nil {
+		return "", err
+	}
+	defer hot.Close()
+	path, err := hot.Drop(name, scan)
+	return path, explain(err)
+}
+
+// CheckPage tries whether the page could be served: nil if it can, if none is
+// configured, or if a daemon serves it.
+func CheckPage(c *config.Config) error {
+	if c.Status.Listen == "" {
+		return nil
+	}
+	if _, err := c.Status.Password(); err != nil {
+		return err
+	}
+	if c.Status.TLS.CertFile != "" {
+		if _, err := tls.LoadX509KeyPair(c.Status.TLS.CertFile, c.Status.TLS.KeyFile); err != nil {
+			return fmt.Errorf("status.tls: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := control.Dial(ctx, c.State); err == nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", c.Status.Listen)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
