@@ -179,6 +179,9 @@ type Job struct {
 	// Resent counts the uploads that were repeated because a look-up found
 	// nothing.
 	Resent int `json:"resent,omitempty"`
+	// Accepted says that the service claimed to have taken the last upload,
+	// and not under which id.
+	Accepted bool `json:"accepted,omitempty"`
 	// Twin is the earlier job of the same identity whose results this one is
 	// to have; 0 if it goes its own way.
 	Twin uint64 `json:"twin,omitempty"`

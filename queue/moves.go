@@ -136,7 +136,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 	}
 	switch o := o.(type) {
 	case Sending:
-		j.State, j.Sent, j.Due, j.Looks = Uploading, now, time.Time{}, 0
+		j.State, j.Sent, j.Due, j.Looks, j.Accepted = Uploading, now, time.Time{}, 0, false
 	case Uploaded:
 		j.Document, j.Uploaded, j.Pages = o.Document, now, max(j.Pages, o.Pages)
 		j.Source, j.Deleted = o.Document, time.Time{}
@@ -150,7 +150,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		return j.adopted(o, now)
 	case Unanswered:
 		j.next(Doubtful, now)
-		j.Doubted = now
+		j.Doubted, j.Accepted = now, o.Accepted
 		j.Error = o.Err.Error()
 		j.Due = p.nextLook(j, now)
 	case NotFound:
@@ -392,10 +392,13 @@ func (j Job) notFound(o NotFound, now time.Time, p policy) Job {
 	case o.Nameless:
 		j.Error = "the service's list does not give file names back, so nobody can tell whether this upload arrived; look into the account, then retry it (which pays again if it did) or cancel it"
 		j.Due = time.Time{}
-	case since < p.doubt && !(o.Later && since >= laterIsProof):
+	case since < p.doubt && (j.Accepted || !o.Later || since < laterIsProof):
 		j.Due = p.nextLook(j, now)
 	case j.Cancel:
 		return j.end(Cancelled, now)
+	case j.Accepted && j.Resent > 0: // it says yes each time, and each time may have cost money
+		j.Error = fmt.Sprintf("the service has twice said that it took this scan, not under which id, and its list does not show it; look into the account, then retry it (which pays again if it did) or cancel it: %s", j.Error)
+		j.Due = time.Time{}
 	default:
 		j.Attempts++
 		if j.Attempts >= attempts {

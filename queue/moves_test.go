@@ -79,7 +79,7 @@ func everyOutcome() []Outcome {
 	return []Outcome{
 		Sending{}, Uploaded{Document: "new"}, Uploaded{Document: "new", Pages: 3, Twins: []string{"late", "later"}},
 		Uploaded{Document: "other", Twins: []string{"latest"}},
-		Unanswered{Err: errTrouble}, crashed{}, NotFound{}, NotFound{Later: true}, NotFound{Nameless: true},
+		Unanswered{Err: errTrouble}, Unanswered{Err: errTrouble, Accepted: true}, crashed{}, NotFound{}, NotFound{Later: true}, NotFound{Nameless: true},
 		Pending{}, Collected{}, Deleted{}, Deleted{Documents: []string{"d"}}, Deleted{Documents: []string{"t"}},
 		Deleted{Documents: []string{"t", "d"}, Moved: "/done/a.pdf"}, Deleted{Documents: []string{"d"}, Stays: true},
 		Retry{Err: errTrouble}, Retry{Err: errTrouble, After: 5 * time.Minute}, Reject{Err: errTrouble},
@@ -128,6 +128,9 @@ func jobsIn(s State) []Job {
 			j.Due = time.Time{}
 		}
 		j.Cancel = !s.Final() && pick(3)
+		if s == Doubtful {
+			j.Accepted, j.Resent = pick(3), r.IntN(2)
+		}
 		if s.Final() {
 			j.Finished = noon
 		}
@@ -471,6 +474,41 @@ func TestDoubt(t *testing.T) {
 		if tt.want == Queued && (next.Resent != 1 || next.Mark != "m" || next.Attempts != 1) {
 			t.Errorf("sent %v ago, %+v: resent %d with mark %q after %d attempts; want once, the same mark, one attempt", tt.since, tt.look, next.Resent, next.Mark, next.Attempts)
 		}
+	}
+}
+
+// TestDoubtAccepted: an upload that the service claims to have taken is missed
+// only after the whole time of doubt, is sent once more, and then waits for a
+// person: each time may have cost money.
+func TestDoubtAccepted(t *testing.T) {
+	j, now := Job{State: Queued, Mark: "m"}, noon
+	for sent := range 2 {
+		for _, o := range []Outcome{Sending{}, Unanswered{Err: errTrouble, Accepted: true}, NotFound{Later: true}} {
+			now = now.Add(time.Minute)
+			next, err := j.move(o, now, usual)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j = next
+		}
+		if j.State != Doubtful || j.Due.IsZero() {
+			t.Fatalf("sent %d times, a minute ago: %s, due %v; want it to be looked for on", sent+1, j.State, j.Due)
+		}
+		now = now.Add(usual.doubt)
+		next, err := j.move(NotFound{}, now, usual)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j = next
+		if again := j.State == Queued && !j.Due.IsZero(); again != (sent == 0) {
+			t.Fatalf("sent %d times and not found: %s, due %v", sent+1, j.State, j.Due)
+		}
+	}
+	if j.State != Doubtful || !strings.Contains(j.Error, "look into the account") {
+		t.Errorf("%s, %q; want it to wait for a person", j.State, j.Error)
+	}
+	if j, err := j.move(cancel{}, now, usual); err != nil || j.State != Cancelled {
+		t.Errorf("cancelled by hand: %s, %v", j.State, err)
 	}
 }
 

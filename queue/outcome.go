@@ -23,7 +23,12 @@ type Uploaded struct {
 
 // Unanswered says that the whole upload was handed over and nobody knows
 // whether it arrived.
-type Unanswered struct{ Err error }
+type Unanswered struct {
+	Err error
+	// Accepted says that there was an answer which claims that it did, and not
+	// under which id.
+	Accepted bool
+}
 
 // NotFound says that a complete look through the service's list did not show
 // the job's mark.

@@ -385,7 +385,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		})
 	case NotFound:
 		t.answered()
-		if o.Nameless {
+		if next.State == Doubtful && next.Due.IsZero() {
 			t.hold(Hold{Cause: Doubt, Reason: next.Error})
 		}
 	case Pending:

@@ -108,8 +108,8 @@ func refusedUpload(j queue.Job, e *hwocr.Error, err error) queue.Outcome {
 	case http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
 		return queue.Reject{Err: err}
 	}
-	if e.Status < 300 || e.Status >= 500 && e.Sent {
-		return queue.Unanswered{Err: err} // it may have been stored all the same
+	if e.Status < 300 || e.Status >= 500 && e.Sent { // it may have been stored all the same
+		return queue.Unanswered{Err: err, Accepted: e.Status < 300}
 	}
 	return queue.Retry{Err: err, After: e.RetryAfter}
 }

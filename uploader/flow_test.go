@@ -177,6 +177,23 @@ func TestNeverArrived(t *testing.T) {
 	})
 }
 
+// TestAcceptedAndNotListed meets a service that says yes, names no document and
+// lists none: each yes may have been paid for, so after the second a person is
+// asked.
+func TestAcceptedAndNotListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := newSandbox(t, sandbox.Options{Trouble: script(t, "upload: 201")})
+		b := newBench(t, setup{transport: sb.RoundTripper()})
+		j := b.drop("letter.gif", scan("letter"), transcribe)
+		b.drain()
+		if j = b.wantState(j.ID, queue.Doubtful, 1); !j.Due.IsZero() {
+			t.Errorf("it goes on at %v", j.Due)
+		}
+		b.wantHolds("doubt")
+		wantRequests(t, sb, "upload", 2, 2)
+	})
+}
+
 // TestLater has a later upload prove that an earlier one did not arrive.
 func TestLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
