@@ -331,11 +331,18 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 				}
 			}
 		}
-		j, err = t.apply(j, o)
+		if j, err = t.apply(j, o); err == nil {
+			j, err = q.heard(t, task, j, o)
+		}
 		return err
 	})
 	if err == nil {
-		q.policy.looks.learn(task.Job, o, time.Now())
+		now := time.Now()
+		if !q.policy.told && j.Announced.IsZero() { // else it is not for us to say when a result is there
+			q.policy.looks.learn(task.Job, o, now)
+		}
+		q.policy.told = q.policy.told || !j.Announced.Equal(task.Job.Announced) && !j.Announced.IsZero()
+		q.policy.listen(task.Job.State, j, o, now)
 	}
 	if err == nil && found {
 		err = fmt.Errorf("%w: the service has it already", ErrHeld)

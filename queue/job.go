@@ -206,6 +206,11 @@ type Job struct {
 	Sent     time.Time `json:"sent,omitzero"`     // when the last upload began
 	Doubted  time.Time `json:"doubted,omitzero"`  // when the last upload was found unanswered
 	Uploaded time.Time `json:"uploaded,omitzero"` // when the service's id was known
+
+	// Announced is when the service told, unasked, that the result is there; see
+	// [Queue.Hint].
+	Announced time.Time `json:"announced,omitzero"`
+
 	Finished time.Time `json:"finished,omitzero"` // when a final state was reached
 
 	// Collected is when all results were on disk and synced. That a [Result]

@@ -56,6 +56,7 @@ var legal = map[State]map[kind][]State{
 		"gone":        {Failed},
 		"interrupted": {Processing, Cancelled},
 		"held":        {Processing, Cancelled},
+		"announced":   {Processing},
 		"cancel":      {Processing, Cancelled},
 		"again":       {Processing},
 	},
@@ -101,6 +102,7 @@ type policy struct {
 	doubt        time.Duration // how long an unanswered upload is looked for
 	longestDelay time.Duration // between two attempts, unless the service asks for more
 	looks        looks         // when results are asked for first
+	told         bool          // the service announces results; see [Queue.Hint]
 }
 
 const (
@@ -145,7 +147,8 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 			return j.end(Cancelled, now)
 		}
 		j.next(Processing, now)
-		j.Due = now.Add(p.looks.first(j))
+		j.Announced = time.Time{}
+		j.Due = now.Add(p.firstLook(j))
 	case adopted:
 		return j.adopted(o, now)
 	case Unanswered:
@@ -165,7 +168,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 			return j.endPaid(now)
 		}
 		j.Attempts = 0
-		j.Due = now.Add(lookDelay(j))
+		j.Due = now.Add(p.nextAsked(j))
 	case Collected:
 		j.next(Written, now)
 		j.Collected = now
@@ -201,6 +204,11 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 			j.next(Queued, now)
 		}
 		j.Due = now
+	case announced:
+		j.Announced = now
+		if j.Attempts == 0 { // where trouble makes it wait it waits
+			j.Due = now
+		}
 	case crashed:
 		// When the process ended nobody knows; by now it cannot be sending.
 		j.State, j.Due, j.Looks, j.Doubted = Doubtful, now, 0, now
@@ -375,7 +383,7 @@ func (j Job) adopted(o adopted, now time.Time) Job {
 	j.trash()
 	j.Document, j.Uploaded, j.Pages = o.Document, now, max(j.Pages, o.Pages)
 	j.Trash = append(slices.Clip(j.Trash), o.Twins...)
-	j.Resend, j.Mark = o.resend, o.mark
+	j.Resend, j.Mark, j.Announced = o.resend, o.mark, time.Time{}
 	if j.Cancel {
 		return j.end(Cancelled, now)
 	}

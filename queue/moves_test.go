@@ -23,6 +23,7 @@ unanswered   uploading>doubtful
 crashed      uploading>doubtful
 not_found    doubtful>doubtful,queued,failed,cancelled
 pending      processing>processing,failed,cancelled
+announced    processing>processing
 collected    queued>written,done  processing>written,done
 deleted      written>written,done  rejected>rejected  failed>failed  cancelled>cancelled
 retry        queued>queued,failed,cancelled  uploading>queued,failed,cancelled  doubtful>doubtful  processing>processing,failed,cancelled
@@ -87,7 +88,7 @@ func everyOutcome() []Outcome {
 		Held{Hold{Cause: Token, Reason: "no"}}, Held{Hold{Cause: Room, Folder: "/scans", Reason: "full"}},
 		adopted{Uploaded: Uploaded{Document: "new"}, mark: "sdAB12-y"},
 		adopted{Uploaded: Uploaded{Document: "new", Pages: 3, Twins: []string{"late"}}, mark: "sdAB12-z", resend: 2},
-		Answered{}, Counted{}, cancel{}, cancel{busy: true}, again{}, again{resend: 1, mark: "sdAB12-x"}, again{twin: 3}, again{twin: 3, wait: true},
+		announced{}, Answered{}, Counted{}, cancel{}, cancel{busy: true}, again{}, again{resend: 1, mark: "sdAB12-x"}, again{twin: 3}, again{twin: 3, wait: true},
 	}
 }
 

@@ -81,6 +81,7 @@ type Queue struct {
 	census  census
 	claimed map[uint64]bool // jobs that a worker has
 	damaged map[uint64]bool // jobs whose record cannot be read
+	early   early           // documents that were announced and that no job has
 	probing bool            // a worker has the probe of the account
 	// A worker has the census, or the deletion of a stray.
 	counting, sweeping bool
