@@ -121,13 +121,23 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 		add("folder "+f.Path, ExitUsage, hint, err)
 	}
 
-	err = conf.CheckToken()
-	hint := ""
-	if p, ok := errors.AsType[config.Problem](err); ok {
-		hint, p.Hint = p.Hint, ""
-		err = p
+	mistake := func(what string, err error) {
+		hint := ""
+		if p, ok := errors.AsType[config.Problem](err); ok {
+			hint, p.Hint = p.Hint, ""
+			err = p
+		}
+		add(what, ExitUsage, hint, err)
 	}
-	add("token", ExitUsage, hint, err)
+	if conf.Webhook.Listen != "" {
+		url, err := daemon.WebhookURL(conf)
+		if err == nil {
+			_, err = conf.WebhookSecret()
+		}
+		mistake("webhook "+url, err)
+	}
+	err = conf.CheckToken()
+	mistake("token", err)
 	if err == nil {
 		what, hint, err := a.checkService(ctx, conf, q)
 		add(what, ExitFailed, hint, err)

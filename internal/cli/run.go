@@ -43,6 +43,9 @@ func (a *app) runDaemon(ctx context.Context, once bool) error {
 	if err := conf.CheckToken(); err != nil {
 		return err
 	}
+	if _, err := conf.WebhookSecret(); conf.Webhook.Listen != "" && err != nil {
+		return err
+	}
 	log, closeLog, err := a.logger(conf.Log)
 	if err != nil {
 		return err

@@ -302,7 +302,7 @@ func (k checker) place(key, path string) {
 }
 
 func (k checker) listeners() {
-	s, w := &k.c.Status, &k.c.Webhook
+	s := &k.c.Status
 	k.address("status.listen", s.Listen)
 	k.file("status.tls.cert_file", &s.TLS.CertFile)
 	k.file("status.tls.key_file", &s.TLS.KeyFile)
@@ -319,14 +319,7 @@ func (k checker) listeners() {
 		k.mistake("status.listen", fmt.Sprintf("%q can be reached from other machines, and no password guards it", s.Listen),
 			"set status.password_file, or listen on 127.0.0.1 only")
 	}
-	k.address("webhook.listen", w.Listen)
-	if w.Listen != "" && w.Listen == s.Listen {
-		k.mistake("webhook.listen", "is the address of status.listen too", "choose another port")
-	}
-	if w.Path != "" && !strings.HasPrefix(w.Path, "/") {
-		k.mistake("webhook.path", "must begin with /", "")
-	}
-	k.file("webhook.secret_file", &w.SecretFile)
+	k.webhook(&k.c.Webhook)
 }
 
 // address checks an address to listen on.
@@ -418,7 +411,6 @@ func (k checker) idle() {
 		warn(f.Limits != usual.Limits, at+"limits")
 	}
 	warn(k.c.Limits != Limits{}, "limits")
-	warn(k.c.Webhook != Webhook{}, "webhook")
 	warn(len(k.c.Notices) > 0, "notices")
 }
 

@@ -256,10 +256,11 @@ type Webhook struct {
 	// Listen is an address with a port, or "", the default, for none.
 	Listen string `yaml:"listen"`
 
-	// Path is the path of the hook's URL, beginning with a slash, or "".
+	// Path is the path of the hook's URL, beginning with a slash. With a secret it defaults to /webhook; without one "" stands
+	// for a long random path, which is made and kept in the state folder.
 	Path string `yaml:"path"`
 
-	// SecretFile is the file that holds the secret which calls are signed with, or "".
+	// SecretFile is the file that holds the secret which calls are signed with, or "". See [Config.WebhookSecret].
 	SecretFile string `yaml:"secret_file"`
 }
 

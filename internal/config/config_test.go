@@ -227,6 +227,7 @@ func TestMistakes(t *testing.T) {
 		{"status: {listen: '0.0.0.0:8377'}" + fine, `config.yaml:1: status.listen: "0.0.0.0:8377" can be reached from other machines, and without status.tls`},
 		{"status: {listen: ':8377', tls: {cert_file: a, key_file: b}}" + fine, `config.yaml:1: status.listen: ":8377" can be reached from other machines, and no password`},
 		{"webhook: {listen: '127.0.0.1:8377'}" + fine, `config.yaml:1: webhook.listen: is the address of status.listen too`},
+		{"webhook: {path: '/a?b'}" + fine, `config.yaml:1: webhook.path: must begin with /, and hold no space, ? or #`},
 		{"webhook: {path: hook}" + fine, `config.yaml:1: webhook.path: must begin with /`},
 		{"notices: [~]" + fine, `config.yaml:1: notices[0]: is empty`},
 		{"log: {level: warning}" + fine, `config.yaml:1: log.level: "warning" is none of debug, info, warn, error`},
@@ -439,13 +440,12 @@ func TestWarnings(t *testing.T) {
   failure_notes: true
   limits: {pages_per_scan: 1}
 limits: {pages_per_day: 1}
-webhook: {path: /x}
 notices: [{mail: a@example.org}, x]
 `)
 	want := []string{
 		"config.yaml:4: folders[0].blank", "config.yaml:5: folders[0].spool",
 		"config.yaml:6: folders[0].failure_notes", "config.yaml:7: folders[0].limits", "config.yaml:8: limits",
-		"config.yaml:9: webhook", "config.yaml:10: notices",
+		"config.yaml:9: notices",
 	}
 	var got []string
 	for _, w := range c.Warnings {
@@ -457,6 +457,37 @@ notices: [{mail: a@example.org}, x]
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWebhook(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	load := func(webhook string) *Config {
+		t.Helper()
+		return parsed(t, "folders: [{path: a}]\nwebhook: "+webhook+"\n")
+	}
+	if c := load("{listen: '127.0.0.1:8378'}"); c.Webhook.Path != "" || len(c.Warnings) > 0 {
+		t.Errorf("without a secret the path is %q: %v", c.Webhook.Path, c.Warnings)
+	}
+	if c := load("{listen: '127.0.0.1:8378', path: /hook}"); len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Text, "easily guessed") {
+		t.Errorf("a path that is easily guessed: %v", c.Warnings)
+	}
+	c := load("{listen: '127.0.0.1:8378', secret_file: '" + secret + "'}")
+	if c.Webhook.Path != "/webhook" || len(c.Warnings) > 0 {
+		t.Errorf("with a secret the path is %q: %v", c.Webhook.Path, c.Warnings)
+	}
+	if _, err := c.WebhookSecret(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a secret that is not there: %v", err)
+	}
+	for _, text := range []string{"", " \n", "not so secret\n"} {
+		if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.WebhookSecret()
+		if want := strings.TrimSpace(text); s.Reveal() != want || (err == nil) != (want != "") {
+			t.Errorf("the secret in %q is %q, %v", text, s.Reveal(), err)
+		}
 	}
 }
 

@@ -141,22 +141,25 @@ func tokenLike(path string) bool {
 
 // exposed warns of secrets of c that lie in files which others may read.
 func exposed(c *Config) (warnings []Problem) {
-	warn := func(key, path string) {
+	warn := func(key, what, path string) {
 		info, err := os.Stat(path)
 		if err != nil || !othersMayRead(info) {
-			return // a missing file is reported where the token is needed
+			return // a missing file is reported where the secret is needed
 		}
 		warnings = append(warnings, Problem{Key: key,
-			Text: fmt.Sprintf("others may read the token in %s (mode %#o)", path, info.Mode().Perm()),
+			Text: fmt.Sprintf("others may read the %s in %s (mode %#o)", what, path, info.Mode().Perm()),
 			Hint: "chmod 600 " + path})
 	}
 	if !c.API.Token.IsZero() {
-		warn("api.token", c.Path)
+		warn("api.token", "token", c.Path)
 	}
 	for _, f := range c.token.files {
 		if f.key != credential {
-			warn(f.key, f.path)
+			warn(f.key, "token", f.path)
 		}
+	}
+	if c.Webhook.SecretFile != "" {
+		warn("webhook.secret_file", "secret", c.Webhook.SecretFile)
 	}
 	return warnings
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"scandrop/internal/hwocr"
 	"scandrop/internal/pages"
 	"scandrop/internal/result"
+	"scandrop/internal/webhook"
 	"scandrop/queue"
 	"scandrop/uploader"
 	"scandrop/watcher"
@@ -46,6 +48,8 @@ type Options struct {
 	Version string
 	// Transport carries the requests; nil is the network.
 	Transport http.RoundTripper
+	// Listen listens on an address; nil is the network.
+	Listen func(address string) (net.Listener, error)
 	// Verify reads a queue file whole before it is opened; see [Opening].
 	Verify func(path string) error
 	// Pages looks into scans. Its zero value does so in this process.
@@ -94,6 +98,9 @@ func begin(o Options) (*daemon, error) {
 	if o.Moved == nil {
 		o.Moved = func(queue.Job) {}
 	}
+	if o.Listen == nil {
+		o.Listen = listen
+	}
 	var longest time.Duration
 	if o.Once {
 		longest = onceDelay
@@ -121,6 +128,7 @@ type daemon struct {
 	pace     *hwocr.Pace
 	watcher  *watcher.Watcher
 	uploader *uploader.Uploader
+	webhook  *webhook.Hook // nil: none
 	began    time.Time
 	changed  atomic.Int64 // scans that went back to the watcher
 	notes    *notes
@@ -172,7 +180,10 @@ func (d *daemon) prepare() error {
 		Looked: d.looked,
 		Log:    d.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return d.prepareWebhook()
 }
 
 // client is the API under the configuration's token and the one pace, which
@@ -403,6 +414,12 @@ func (d *daemon) run(ctx context.Context) error {
 	if page != nil {
 		g.Go(func() error {
 			page.serve(ctx, d)
+			return nil
+		})
+	}
+	if d.webhook != nil {
+		g.Go(func() error {
+			d.serveWebhook(ctx)
 			return nil
 		})
 	}

@@ -25,6 +25,8 @@ import (
 //	P4  the service accepts nothing but what a file held when it had settled
 //	    (see documentsMade)
 //	P5  results are whole, and those that a person changed stay as they are
+//	P8  calls of the webhook that are forged are refused, the others taken
+//	    (see hooks)
 //
 // and, once all trouble is over, see [simulation.checkEnd]:
 //

@@ -62,7 +62,7 @@ func (s *simulation) start() (*incarnation, error) {
 	c := *s.config
 	c.State = s.state
 	d, err := begin(Options{
-		Config: &c, Version: "simulation", Transport: network{in},
+		Config: &c, Version: "simulation", Transport: network{in}, Listen: listenStill,
 		Moved: func(j queue.Job) { in.point("moved to " + string(j.State)) },
 		Log:   slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})

@@ -38,6 +38,7 @@ type plan struct {
 	workers  int
 	latency  time.Duration
 	boxRate  rate.Limit
+	hooks    string // how the service announces results: "" (not), signed, or path (to a secret one)
 	work     func(sandbox.Document) time.Duration
 }
 
@@ -71,8 +72,8 @@ func (t step) String() string {
 
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "trouble %v, downtime %v, rescan %v, formats %s, %d workers, latency %v, the service's rate %v\n",
-		p.level, p.downtime, p.rescan, p.formats, p.workers, p.latency, p.boxRate)
+	fmt.Fprintf(&b, "webhook %q, trouble %v, downtime %v, rescan %v, formats %s, %d workers, latency %v, the service's rate %v\n",
+		p.hooks, p.level, p.downtime, p.rescan, p.formats, p.workers, p.latency, p.boxRate)
 	for _, t := range p.steps {
 		fmt.Fprintf(&b, "%v\n", t)
 	}
@@ -93,9 +94,9 @@ workers: %d
 folders:
 - {path: %s, formats: %s, watch: poll, quiet: %v, rescan: %v}
 - {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, originals: {done: %s}%s}
-`, goodToken, filepath.Join(filepath.Dir(world), "state0"), p.workers,
+%s`, goodToken, filepath.Join(filepath.Dir(world), "state0"), p.workers,
 		filepath.Join(world, "a"), p.formats, quiet, p.rescan,
-		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"), prompt)
+		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"), prompt, p.hookConfig(filepath.Dir(world)))
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
@@ -219,6 +220,7 @@ func newPlan(seed uint64) plan {
 		add(step{at: at(), do: "outage", path: "list", to: "lag 2h", d: time.Hour})
 	}
 	slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.at - b.at) })
+	p.hooks = pick(r, "", "signed", "path")
 	return p
 }
 

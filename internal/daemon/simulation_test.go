@@ -106,7 +106,7 @@ func replay(t *testing.T, seed uint64) {
 
 // figures are what happened in one simulation, or in many.
 type figures struct {
-	seeds, steps, crashes, starts, scans, done, failures, uploads, requests, lagged int
+	seeds, steps, crashes, starts, scans, done, failures, uploads, requests, lagged, told int
 
 	virtual time.Duration
 	faults  map[string]int // by call and kind
@@ -128,6 +128,7 @@ func (f *figures) add(g *figures) {
 	f.uploads += g.uploads
 	f.requests += g.requests
 	f.lagged += g.lagged
+	f.told += g.told
 	f.virtual += g.virtual
 	for k, n := range g.faults {
 		f.faults[k] += n
@@ -140,8 +141,8 @@ func (f *figures) add(g *figures) {
 func (f *figures) String() string {
 	var b strings.Builder
 	const day = 24 * time.Hour
-	fmt.Fprintf(&b, "%d seeds, %.1f virtual days, %d steps, %d scans: %d done, %d ended otherwise, %d uploads, %d requests, %d starts, %d crashes, %d paid twice where the list lagged beyond doubt",
-		f.seeds, float64(f.virtual)/float64(day), f.steps, f.scans, f.done, f.failures, f.uploads, f.requests, f.starts, f.crashes, f.lagged)
+	fmt.Fprintf(&b, "%d seeds, %.1f virtual days, %d steps, %d scans: %d done, %d ended otherwise, %d uploads, %d requests, %d announcements taken, %d starts, %d crashes, %d paid twice where the list lagged beyond doubt",
+		f.seeds, float64(f.virtual)/float64(day), f.steps, f.scans, f.done, f.failures, f.uploads, f.requests, f.told, f.starts, f.crashes, f.lagged)
 	list := func(what string, m map[string]int) {
 		sum := 0
 		for _, n := range m {
@@ -202,6 +203,7 @@ type simulation struct {
 	config  *config.Config
 	box     *sandbox.Sandbox
 	network http.RoundTripper
+	hooks   *hooks
 	story   *story
 	figures *figures
 	running sync.WaitGroup
@@ -303,8 +305,14 @@ func newSimulation(dir string, p plan) *simulation {
 		broken: map[string]bool{}, digests: map[string]string{}, earlier: map[string][]string{}, files: map[string]*file{}, edited: map[string]string{}, restless: map[string]bool{},
 		asked: map[string]int{}, handled: map[string]bool{}, taken: map[string]bool{}, gone: map[string]time.Time{}, back: map[string]time.Time{},
 	}
+	s.hooks = &hooks{s: s, luck: rand.New(rand.NewPCG(p.seed, 3))}
+	hook := ""
+	if p.hooks != "" {
+		hook = "https://hook.invalid/"
+	}
 	s.box = sandbox.New(sandbox.Options{
 		Token: goodToken, Work: p.work, Latency: p.latency, Rate: p.boxRate, Burst: 4,
+		WebhookURL: hook, WebhookSecret: hookSecret, HookClient: &http.Client{Transport: s.hooks},
 		Engine: reader{s}, Prompts: []string{"somebody"}, OnCall: s.onCall, Log: slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})
 	s.network = s.box.RoundTripper()
@@ -360,6 +368,9 @@ func (s *simulation) prepare() error {
 	if err := s.link(tree); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(s.dir, "hook-secret"), []byte(hookSecret+"\n"), 0o600); err != nil {
+		return err
+	}
 	var err error
 	s.config, err = config.Parse(filepath.Join(s.dir, "scandrop.yaml"), []byte(s.plan.config(s.world)), config.Environment{})
 	return err
@@ -376,6 +387,7 @@ func (s *simulation) end() *figures {
 		s.figures.requests += n
 	}
 	s.figures.uploads = s.box.Stats().Uploads
+	s.figures.told = s.hooks.told
 	s.figures.broken = slices.Sorted(maps.Keys(s.broken))
 	s.figures.story = s.story.text.String()
 	return s.figures
@@ -564,6 +576,9 @@ func (s *simulation) documentsMade() {
 		c := s.settled[d.Digest]
 		ok := c != nil && (c.kind == "scan" || c.kind == "doomed") && c.hadSettled(now)
 		s.mu.Unlock()
+		if !seen {
+			s.hooks.made(d.ID)
+		}
 		switch {
 		case seen || mark == "":
 		case !ok:

@@ -4,9 +4,9 @@
 // A call is believed so far only that somebody looks sooner: the one thing that is
 // taken from it is the id of a document. With a secret nothing is taken from a
 // call that was not signed with it; without one the path is the secret. What a
-// call costs is bounded, whoever makes it, and however often: no body beyond
-// [MaxBody] is read, few at once, none for longer than some seconds, and none at
-// all for another path, method or without a signature.
+// call costs is bounded, whoever makes it, and however often: connections are few,
+// no body is read beyond [MaxBody] or for longer than some seconds, and none at all
+// for another path, another method or without a signature.
 //
 // That calls come is not promised: they may be late, come twice, or never.
 package webhook
@@ -30,11 +30,10 @@ import (
 
 const (
 	// MaxBody is the longest body that is read, in bytes: the text of some
-	// thousand pages. The result of a longer one is found by asking for it.
-	MaxBody = 4 << 20
+	// hundred pages. The result of a longer one is found by asking for it.
+	MaxBody = 1 << 20
 
-	reading     = 8  // bodies that are read at once
-	connections = 64 // that are open at once
+	connections = 64 // that are open at once; each costs what it has sent, MaxBody at most
 	longestID   = 256
 
 	headerTime = 5 * time.Second
@@ -65,9 +64,8 @@ type Config struct {
 // A Hook is the handler of the one route. It may be used concurrently.
 type Hook struct {
 	config  Config
-	slots   chan struct{} // one for each body that is read
-	refused atomic.Int64  // since the log was told
-	told    atomic.Int64  // when, in Unix seconds
+	refused atomic.Int64 // since the log was told
+	told    atomic.Int64 // when, in Unix seconds
 }
 
 // New returns a Hook.
@@ -75,7 +73,7 @@ func New(c Config) *Hook {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Hook{config: c, slots: make(chan struct{}, reading)}
+	return &Hook{config: c}
 }
 
 // ServeHTTP implements [http.Handler]. A call that is well is answered with 204,
@@ -117,20 +115,7 @@ func (h *Hook) call(w http.ResponseWriter, r *http.Request) (status int, why str
 			return http.StatusServiceUnavailable, "the secret that calls are signed with cannot be read"
 		}
 	}
-	slot := time.NewTimer(headerTime)
-	defer slot.Stop()
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-r.Context().Done():
-		return http.StatusServiceUnavailable, "it went away"
-	case <-slot.C:
-		return http.StatusServiceUnavailable, "too many calls at once"
-	}
 	var body bytes.Buffer
-	if r.ContentLength > 0 {
-		body.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody)); err != nil {
 		if _, long := errors.AsType[*http.MaxBytesError](err); long {
 			return http.StatusRequestEntityTooLarge, "its body is too long"

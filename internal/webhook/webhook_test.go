@@ -8,13 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -253,31 +254,74 @@ func TestIndependentSender(t *testing.T) {
 	}
 }
 
-// Connections that say nothing keep nobody from calling for good, and cost
-// nothing: they end.
+// pipes is a listener without a network, so that time can be virtual.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	close(p.done)
+	return nil
+}
+
+func (*pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+func (p *pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	return ours
+}
+
+// Connections that say nothing, or say it slowly, end, and keep nobody from calling for good.
 func TestSilentConnections(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
-	var heard hints
-	address := serve(t, Config{Path: "/hook", Hint: heard.hint})
-	for range 4 * connections {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		var heard hints
+		l := &pipes{make(chan net.Conn), make(chan struct{})}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- New(Config{Path: "/hook", Hint: heard.hint}).Serve(ctx, l) }()
+		began := time.Now()
+		for i := range 4 * connections {
+			c := l.dial() // waits for its turn
+			defer c.Close()
+			if i%2 == 0 {
+				go func() {
+					fmt.Fprintf(c, "POST /hook HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n")
+					for time.Since(began) < time.Hour {
+						if _, err := c.Write([]byte("x")); err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+					}
+				}()
+				go io.Copy(io.Discard, c)
+			}
 		}
-		defer c.Close()
-	}
-	resp, err := http.Post("http://"+address+"/hook", "application/json", strings.NewReader(`{"id":"d"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, resp.Body)
-	http.DefaultClient.CloseIdleConnections()
-	if got := heard.take(); resp.StatusCode != 204 || got != "d" {
-		t.Errorf("answered with %s, told of %q", resp.Status, got)
-	}
+		c := l.dial()
+		go io.WriteString(c, "POST /hook HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"+`{"id":"d"}`)
+		answer, err := io.ReadAll(c)
+		if got := heard.take(); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 204") || got != "d" {
+			t.Errorf("answered with %q, told of %q (%v)", answer, got, err)
+		}
+		if waited := time.Since(began); waited > 5*callTime {
+			t.Errorf("it waited for %v", waited)
+		}
+		time.Sleep(time.Hour)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func FuzzDocument(f *testing.F) {

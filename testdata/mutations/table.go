@@ -67,6 +67,33 @@ var mutations = []mutation{
 		pkg: "queue", tests: "^TestKeepsCopies$",
 	},
 
+	// What the service tells unasked.
+	{
+		name: "a call of the webhook need not be signed with our secret", guard: "strangers tell nothing",
+		file: "internal/webhook/webhook.go", old: "!hmac.Equal(signature, Sign(secret, body.Bytes()))", new: "len(signature) == 0",
+		pkg: "internal/webhook", tests: "^Test(Calls|IndependentSender)$",
+	},
+	{
+		name: "a call of the webhook without a signature is read", guard: "strangers cost nothing",
+		file: "internal/webhook/webhook.go", old: "if h.config.Secret != nil && !signed {", new: "if h.config.Secret != nil && !signed && r.Host == \"\" {",
+		pkg: "internal/webhook", tests: "^TestLongBodies$",
+	},
+	{
+		name: "a replayed hint wakes its job again", guard: "replays do nothing",
+		file: "queue/hint.go", old: " && j.Announced.IsZero() && j.HeldBy", new: " && j.HeldBy",
+		pkg: "queue", tests: "^TestHint$",
+	},
+	{
+		name: "hints that have ceased are still waited for", guard: "a silent webhook delays no scan for long",
+		file: "queue/hint.go", old: "		p.told = false\n", new: "",
+		pkg: "queue", tests: "^TestHintsCease$",
+	},
+	{
+		name: "a hint that overtakes the upload's answer is forgotten", guard: "a result is collected at once",
+		file: "queue/hint.go", old: "		q.early.add(document)\n", new: "",
+		pkg: "queue", tests: "^TestHintOvertakes$",
+	},
+
 	// Nothing is lost.
 	{
 		name: "the remote copy is deleted before all results are here", guard: "nothing is lost",
