@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ const (
 	Unreachable Cause = "unreachable" // account: nobody answers
 	Doubt       Cause = "doubt"       // account: unanswered uploads that only a person can settle
 	Disk        Cause = "disk"        // account: the disk of the state folder is full or cannot be written
+	Removed     Cause = "removed"     // folder: it is not in the configuration any more, and scans of it wait
 	Rebuilt     Cause = "rebuilt"     // account: the queue was restored, and the service's list was not read yet
 )
 
@@ -66,8 +68,8 @@ func (h Hold) blocksUploads(folder string) bool {
 
 // probedByUpload reports whether a waiting job is let through to find out
 // whether the trouble is over. The token and the address are probed by a list,
-// a missing folder by the watcher, a restored queue by the census, and doubt by
-// nobody but a person.
+// a missing folder by the watcher, a restored queue by the census, and doubt and a
+// folder that was taken out by nobody but a person.
 func (h Hold) probedByUpload() bool {
 	return h.Cause == Credits || h.Cause == Refused || h.Cause == Room || h.Cause == Disk
 }
@@ -123,11 +125,13 @@ func (t *tx) release(match func(Hold) bool) int {
 // Release lifts the hold with that key, or all holds if the key is "all", and
 // reports how many were lifted. Trouble that is still there holds again at the
 // next attempt. A restored queue, where it may cost money, is let go by its own
-// name only.
+// name only; a folder that was taken out of the configuration not at all.
 func (q *Queue) Release(key string) (int, error) {
 	n := 0
 	err := q.update(func(t *tx) error {
-		n = t.release(func(h Hold) bool { return h.Key() == key || key == "all" && h.Cause != Rebuilt })
+		n = t.release(func(h Hold) bool {
+			return h.Cause != Removed && (h.Key() == key || key == "all" && h.Cause != Rebuilt)
+		})
 		return nil
 	})
 	return n, err
@@ -138,13 +142,59 @@ func (q *Queue) Release(key string) (int, error) {
 // else would ever lift them.
 func (t *tx) releaseIdle() {
 	t.release(func(h Hold) bool {
-		if h.Folder != "" && t.configured != nil {
-			if _, ok := t.configured[h.Folder]; !ok {
-				return true
-			}
+		if t.removed(h.Folder) {
+			return h.Cause != Removed || !t.waits(h.Folder)
 		}
 		return h.probedByUpload() && !t.anyWaits(h)
 	})
+}
+
+// removed reports whether the folder is one that scans are no longer taken from.
+func (t *tx) removed(folder string) bool {
+	if folder == "" || t.configured == nil {
+		return false
+	}
+	_, configured := t.configured[folder]
+	return !configured
+}
+
+// waits reports whether a scan of the folder waits to be sent.
+func (t *tx) waits(folder string) bool {
+	prefix := lanePrefix(laneUpload, t.folders[folder].Number)
+	k, _ := t.Bucket(bucketDue).Cursor().Seek(prefix)
+	return bytes.HasPrefix(k, prefix)
+}
+
+// holdRemoved holds the folders that were taken out of the configuration while
+// scans of them wait, and lets go those that are in it.
+func (t *tx) holdRemoved() {
+	for path := range t.folders {
+		h := Hold{Cause: Removed, Folder: path,
+			Reason: "it is not in the configuration any more, and scans of it wait: put it back, or cancel them"}
+		if _, stands := t.holds[h.Key()]; !stands && t.removed(path) && t.waits(path) {
+			t.hold(h)
+		}
+	}
+	t.release(func(h Hold) bool { return h.Cause == Removed && !t.removed(h.Folder) })
+}
+
+// SetFolders takes scans from these folders from now on, as if the queue had been
+// opened with them; see [Config]. What was sent already goes on, whatever folder
+// it is of. Scans that wait in others are held.
+func (q *Queue) SetFolders(folders map[string]int) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	old := q.configured
+	q.configured = maps.Clone(folders)
+	err := q.updateLocked(func(t *tx) error {
+		t.holdRemoved()
+		t.releaseIdle()
+		return nil
+	})
+	if err != nil {
+		q.configured = old
+	}
+	return err
 }
 
 // anyWaits reports whether a job waits behind the hold, or is being sent and
@@ -153,13 +203,8 @@ func (t *tx) anyWaits(h Hold) bool {
 	if t.countState(Uploading) > 0 {
 		return true
 	}
-	for path, f := range t.folders {
-		_, configured := t.configured[path]
-		if !h.blocksUploads(path) || t.configured != nil && !configured {
-			continue
-		}
-		prefix := lanePrefix(laneUpload, f.Number)
-		if k, _ := t.Bucket(bucketDue).Cursor().Seek(prefix); bytes.HasPrefix(k, prefix) {
+	for path := range t.folders {
+		if h.blocksUploads(path) && !t.removed(path) && t.waits(path) {
 			return true
 		}
 	}

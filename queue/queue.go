@@ -307,6 +307,7 @@ func (t *tx) recover() error {
 	for _, h := range t.holds {
 		t.free(h)
 	}
+	t.holdRemoved()
 	t.releaseIdle()
 	return nil
 }

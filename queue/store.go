@@ -404,6 +404,9 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	case Retry:
 		t.silence(next, o)
 	}
+	if next.State == Queued && t.removed(next.Folder) {
+		t.holdRemoved()
+	}
 	if next.State.Final() && !j.State.Final() {
 		t.freeTwins(next)
 		t.releaseIdle() // it may have been the last that waited
