@@ -57,6 +57,13 @@ type Options struct {
 	// Moved is told of every job that is added or moves on. It is called
 	// concurrently and must not block. It may be nil.
 	Moved func(queue.Job)
+	// Reload brings configurations that take the place of the one in force. One
+	// that cannot is refused, which the log tells. nil brings none.
+	Reload <-chan *config.Config
+	// Alive is called once the daemon has begun, and then every AliveEvery for as
+	// long as it is well, with what is held. It may be nil.
+	Alive      func([]queue.Hold)
+	AliveEvery time.Duration
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -126,7 +133,9 @@ type daemon struct {
 	state    state
 	queue    *queue.Queue
 	pace     *hwocr.Pace
-	watcher  *watcher.Watcher
+	line     line
+	watcher  *watcher.Watcher              // for config; owned by watch
+	config   atomic.Pointer[config.Config] // the one in force; Options has the first
 	uploader *uploader.Uploader
 	webhook  *webhook.Hook // nil: none
 	began    time.Time
@@ -147,8 +156,10 @@ func (d *daemon) prepare() error {
 	if err != nil {
 		return err
 	}
+	d.line.Store(api)
+	d.config.Store(d.Config)
 	d.uploader = uploader.New(uploader.Config{
-		Queue: d.queue, API: api, Files: newFiles(d.Config.State, d.Config.Folders), Workers: d.Config.Workers, Grace: grace, Log: d.Log,
+		Queue: d.queue, API: &d.line, Files: newFiles(d.Config.State, d.Config.Folders), Workers: d.Config.Workers, Grace: grace, Log: d.Log,
 		Moved: func(j queue.Job) {
 			switch j.State {
 			case "":
@@ -159,15 +170,23 @@ func (d *daemon) prepare() error {
 			d.Moved(j)
 		},
 	})
-	options := map[string]queue.Options{}
-	for _, f := range d.Config.Folders {
-		options[f.Path] = optionsOf(f)
-		if err := d.queue.Configure(f.Path, options[f.Path]); err != nil {
-			return err
-		}
+	if err := d.settle(d.Config); err != nil {
+		return err
 	}
-	d.watcher, err = watcher.New(watcher.Config{
-		Folders: d.folders(),
+	if d.watcher, err = d.newWatcher(d.Config); err != nil {
+		return err
+	}
+	return d.prepareWebhook()
+}
+
+// newWatcher returns a watcher for the folders of a configuration.
+func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
+	options := map[string]queue.Options{}
+	for _, f := range c.Folders {
+		options[f.Path] = optionsOf(f)
+	}
+	return watcher.New(watcher.Config{
+		Folders: d.folders(c),
 		MaxSize: maxUpload,
 		Known:   d.queue.Seen,
 		Found: func(_ context.Context, files []watcher.File) error {
@@ -180,10 +199,6 @@ func (d *daemon) prepare() error {
 		Looked: d.looked,
 		Log:    d.Log,
 	})
-	if err != nil {
-		return err
-	}
-	return d.prepareWebhook()
 }
 
 // client is the API under the configuration's token and the one pace, which
@@ -232,9 +247,9 @@ func NewClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, 
 
 // folders translates the hot folders. Of nested ones the innermost owns; what
 // we write to is never watched.
-func (d *daemon) folders() []watcher.Folder {
-	ours := []string{d.Config.State}
-	for _, f := range d.Config.Folders {
+func (d *daemon) folders(c *config.Config) []watcher.Folder {
+	ours := []string{c.State}
+	for _, f := range c.Folders {
 		ours = append(ours, f.Path)
 		for _, dir := range []string{f.Originals.Done, f.Originals.Failed} {
 			if dir != config.Stay {
@@ -243,7 +258,7 @@ func (d *daemon) folders() []watcher.Folder {
 		}
 	}
 	var folders []watcher.Folder
-	for _, f := range d.Config.Folders {
+	for _, f := range c.Folders {
 		w := watcher.Folder{
 			Path: f.Path, Recursive: f.Recursive, Include: f.Include, Exclude: f.Exclude,
 			Rescan: f.Rescan, Poll: f.Watch == "poll", CutOff: f.Incomplete == "upload",
@@ -400,7 +415,7 @@ func (d *daemon) run(ctx context.Context) error {
 			defer stop()
 			return d.once(ctx)
 		}
-		return part("watcher", d.watcher.Run(ctx))
+		return part("watcher", d.watch(ctx))
 	})
 	g.Go(func() error {
 		defer stop() // without it nothing happens to what the watcher finds
@@ -411,6 +426,10 @@ func (d *daemon) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return d.keepPace(ctx) })
+	g.Go(func() error {
+		d.beat(ctx)
+		return nil
+	})
 	if page != nil {
 		g.Go(func() error {
 			page.serve(ctx, d)

@@ -136,9 +136,9 @@ func (n *notes) note(m map[string]time.Time, folder string) {
 
 // about tells what the queue does not know.
 func (d *daemon) about() control.Status {
-	pace := d.pace.State()
+	c, pace := d.config.Load(), d.pace.State()
 	s := control.Status{
-		Version: d.Version, Started: d.began.Round(0), State: d.Config.State, Service: d.Config.API.URL,
+		Version: d.Version, Started: d.began.Round(0), State: d.Config.State, Service: c.API.URL,
 		Folders: []control.Folder{},
 		Pace:    control.Pace{Rate: pace.Rate, Limit: d.Config.API.Rate, Quota: pace.Quota},
 	}
@@ -153,7 +153,7 @@ func (d *daemon) about() control.Status {
 	}
 	d.notes.mu.Lock()
 	defer d.notes.mu.Unlock()
-	for _, f := range d.Config.Folders {
+	for _, f := range c.Folders {
 		folder := control.Folder{
 			Path: f.Path, Action: f.Action, Formats: f.Formats,
 			Looked: d.notes.looked[f.Path], Last: d.notes.last[f.Path],

@@ -221,13 +221,9 @@ func (s state) open(c *config.Config, path string) (*queue.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	folders := map[string]int{}
-	for _, f := range c.Folders {
-		folders[f.Path] = f.Priority
-	}
 	q, err := queue.Open(queue.Config{
 		Path: path, Installation: who,
-		Doubt: c.API.Doubt, LongestDelay: s.Longest, Folders: folders,
+		Doubt: c.API.Doubt, LongestDelay: s.Longest, Folders: priorities(c),
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"scandrop/internal/config"
+	"scandrop/internal/hwocr"
+)
+
+// A line to the service is the client that the configuration in force asks for.
+// A call goes on with the one that it began with.
+type line struct{ atomic.Pointer[hwocr.Client] }
+
+func (l *line) Upload(ctx context.Context, u hwocr.Upload) (hwocr.Document, error) {
+	return l.Load().Upload(ctx, u)
+}
+
+func (l *line) Status(ctx context.Context, id string) (hwocr.Document, error) {
+	return l.Load().Status(ctx, id)
+}
+
+func (l *line) Download(ctx context.Context, id, format string, into hwocr.File) (int64, error) {
+	return l.Load().Download(ctx, id, format, into)
+}
+
+func (l *line) Documents(ctx context.Context, perPage int) iter.Seq2[hwocr.Document, error] {
+	return l.Load().Documents(ctx, perPage)
+}
+
+func (l *line) Delete(ctx context.Context, id string) error { return l.Load().Delete(ctx, id) }
+
+// watch runs the watcher until ctx is done; whenever another configuration
+// comes, one for its folders takes its place. The uploader notices nothing: what
+// is on the wire stays there.
+func (d *daemon) watch(ctx context.Context) error {
+	for {
+		turn, stop := context.WithCancel(ctx)
+		ended, watcher := make(chan error, 1), d.watcher
+		go func() { ended <- watcher.Run(turn) }()
+		err, again := d.changes(ended)
+		stop()
+		if !again {
+			return err
+		}
+		// Not while it may still hand over what it found under the old
+		// configuration; but a folder that hangs in the system must not keep the
+		// others waiting.
+		select {
+		case err := <-ended:
+			if err != nil {
+				return err
+			}
+		case <-time.After(patience):
+			d.Log.Warn("a folder hangs, and is left to itself")
+		}
+	}
+}
+
+// changes waits until the watcher has ended, with what it returned, or until a
+// configuration has taken effect.
+func (d *daemon) changes(ended <-chan error) (err error, again bool) {
+	for {
+		select {
+		case err := <-ended:
+			return err, false
+		case c := <-d.Reload:
+			if err := d.reload(c); err != nil {
+				d.Log.Error("the new configuration is refused, the old one goes on", "error", err)
+				continue
+			}
+			d.Log.Info("configuration reloaded", "folders", len(c.Folders))
+			return nil, true
+		}
+	}
+}
+
+// reload makes c the configuration in force, but for what only a restart can
+// change, which is logged. If it fails before anything was changed, that is all.
+func (d *daemon) reload(c *config.Config) error {
+	old := d.config.Load()
+	if c.State != old.State {
+		return fmt.Errorf("state: the queue is in %s while scandrop runs; restart it to go on in %s", old.State, c.State)
+	}
+	api, err := NewClient(c, d.pace, d.Transport, d.Version, d.Log)
+	if err != nil {
+		return err
+	}
+	w, err := d.newWatcher(c)
+	if err != nil {
+		return err
+	}
+	if err := d.settle(c); err != nil {
+		return errors.Join(err, d.settle(old))
+	}
+	if keys := fixed(old, c); len(keys) > 0 {
+		d.Log.Warn("these keys take effect at the next start", "keys", strings.Join(keys, " "))
+	}
+	d.line.Store(api)
+	d.watcher = w
+	d.config.Store(c)
+	return nil
+}
+
+// settle tells the queue of the folders of a configuration.
+func (d *daemon) settle(c *config.Config) error {
+	if err := d.queue.SetFolders(priorities(c)); err != nil {
+		return err
+	}
+	for _, f := range c.Folders {
+		if err := d.queue.Configure(f.Path, optionsOf(f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func priorities(c *config.Config) map[string]int {
+	folders := map[string]int{}
+	for _, f := range c.Folders {
+		folders[f.Path] = f.Priority
+	}
+	return folders
+}
+
+// fixed lists the keys that differ and that a running daemon cannot change.
+func fixed(a, b *config.Config) (keys []string) {
+	differs := func(key string, x, y any) {
+		if !reflect.DeepEqual(x, y) {
+			keys = append(keys, key)
+		}
+	}
+	differs("api.rate", a.API.Rate, b.API.Rate)
+	differs("api.burst", a.API.Burst, b.API.Burst)
+	differs("api.doubt", a.API.Doubt, b.API.Doubt)
+	differs("workers", a.Workers, b.Workers)
+	differs("limits", a.Limits, b.Limits)
+	differs("status", a.Status, b.Status)
+	differs("webhook", a.Webhook, b.Webhook)
+	differs("notices", a.Notices, b.Notices)
+	differs("log", a.Log, b.Log)
+	return keys
+}
+
+// beat tells whoever looks after the process that it is well, as long as it is:
+// while the queue can be read and is not locked up, which is what every part
+// waits for. A hot folder that hangs, as on a share whose server is gone, is no
+// reason to end the others' work.
+func (d *daemon) beat(ctx context.Context) {
+	if d.Alive == nil {
+		return
+	}
+	ticks := time.NewTicker(d.AliveEvery)
+	defer ticks.Stop()
+	for {
+		if _, err := d.queue.Kept(keptPace); err == nil {
+			d.Alive(d.queue.Holds())
+		} else {
+			d.Log.Error("the queue could not be read", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
