@@ -94,7 +94,7 @@ func (t *tx) drop(j Job) {
 // has it: it can be dropped without a trace. One that was begun and refused
 // did not arrive.
 func (t *tx) unsent(j Job, claimed map[uint64]bool) bool {
-	return j.State == Queued && j.Resent == 0 && j.Resend == 0 && len(j.Trash) == 0 && !claimed[j.ID]
+	return j.State == Queued && j.Resent == 0 && j.Resend == 0 && len(j.Trash) == 0 && !j.halfway() && !claimed[j.ID]
 }
 
 // startOver reports whether a scan that is found again as it was is to be

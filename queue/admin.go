@@ -264,8 +264,11 @@ func (q *Queue) Retry(id uint64, pay bool) (Job, error) {
 		case record.Paid > 0 || j.State == Doubtful:
 			record.Resends++
 			o.resend = record.Resends
-			o.mark = t.mark(j.Identity, o.resend)
-			if j.Document == "" || j.State != Failed {
+			o.mark = t.mark(j.sentIdentity(), o.resend)
+			if j.State == Done { // it is divided anew
+				o.mark = t.mark(j.Identity, o.resend)
+			}
+			if j.Document == "" && !j.gathered() || j.State != Failed {
 				t.putJSON(bucketIdentities, j.Identity[:], record)
 			}
 		case found && !first.State.Final(): // nobody asked to pay for both

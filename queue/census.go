@@ -532,7 +532,7 @@ func (t *tx) marks(j Job) map[int]string {
 	}
 	for n := range last + 1 {
 		if n != j.Resend {
-			marks[n] = t.mark(j.Identity, n)
+			marks[n] = t.mark(j.sentIdentity(), n)
 		}
 	}
 	return marks

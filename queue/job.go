@@ -182,6 +182,9 @@ type Job struct {
 	// Accepted says that the service claimed to have taken the last upload,
 	// and not under which id.
 	Accepted bool `json:"accepted,omitempty"`
+	// Parts is what the scan was divided into because it is too big to be sent
+	// whole. Document and Mark are then those of the part that the job is at.
+	Parts []Part `json:"parts,omitempty"`
 	// Twin is the earlier job of the same identity whose results this one is
 	// to have; 0 if it goes its own way.
 	Twin uint64 `json:"twin,omitempty"`
@@ -229,6 +232,7 @@ type Job struct {
 // What could upset a header or a file system is replaced, and a long name is
 // cut, for the service's copy only.
 func (j Job) UploadName() string {
+	sent := j.Sends()
 	base := filepath.Base(j.Path)
 	base = strings.TrimSuffix(base, filepath.Ext(base))
 	base = strings.Map(func(r rune) rune {
@@ -242,7 +246,7 @@ func (j Job) UploadName() string {
 		_, n := utf8.DecodeLastRuneInString(base)
 		base = base[:len(base)-n]
 	}
-	return base + "." + j.Mark + j.Ext
+	return base + sent.span() + "." + j.Mark + sent.Ext
 }
 
 // Result returns what is recorded for a format.
@@ -265,7 +269,7 @@ func (j Job) Original() string {
 // leftovers reports whether there is anything to do for a job whose scan has
 // come to its end: a remote copy to delete, an original to move.
 func (j Job) leftovers() bool {
-	return j.Document != "" && j.Options.DeleteRemote || len(j.Trash) > 0 || j.Moved == "" && j.moveTo() != ""
+	return len(j.live()) > 0 && j.Options.DeleteRemote || len(j.Trash) > 0 || j.Moved == "" && j.moveTo() != ""
 }
 
 // moveTo is the folder that the original goes to when the job ends as it is.
@@ -282,8 +286,8 @@ func (j Job) moveTo() string {
 // Doomed lists the documents that are to be deleted at the given time.
 func (j Job) Doomed(now time.Time) []string {
 	ids := slices.Clone(j.Trash)
-	if j.Document != "" && j.Options.DeleteRemote && !now.Before(j.Keep) {
-		ids = append(ids, j.Document)
+	if j.Options.DeleteRemote && !now.Before(j.Keep) {
+		ids = append(ids, j.live()...)
 	}
 	return ids
 }

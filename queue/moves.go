@@ -17,6 +17,7 @@ const removed State = ""
 var legal = map[State]map[kind][]State{
 	Queued: {
 		"sending":     {Uploading},
+		"divided":     {Queued},
 		"collected":   {Written, Done}, // the results of its twin were copied
 		"retry":       {Queued, Failed, Cancelled},
 		"reject":      {Rejected, Queued},
@@ -48,17 +49,19 @@ var legal = map[State]map[kind][]State{
 		"again":       {Queued, Doubtful},
 	},
 	Processing: {
-		"pending":     {Processing, Failed, Cancelled},
-		"collected":   {Written, Done},
-		"retry":       {Processing, Failed, Cancelled},
-		"reject":      {Rejected},
-		"fail":        {Failed},
-		"gone":        {Failed},
-		"interrupted": {Processing, Cancelled},
-		"held":        {Processing, Cancelled},
-		"announced":   {Processing},
-		"cancel":      {Processing, Cancelled},
-		"again":       {Processing},
+		"pending":        {Processing, Failed, Cancelled},
+		"collected":      {Written, Done},
+		"part collected": {Queued, Processing, Cancelled},
+		"part lost":      {Processing, Failed},
+		"retry":          {Processing, Failed, Cancelled},
+		"reject":         {Rejected},
+		"fail":           {Failed},
+		"gone":           {Failed},
+		"interrupted":    {Processing, Cancelled},
+		"held":           {Processing, Cancelled},
+		"announced":      {Processing},
+		"cancel":         {Processing, Cancelled},
+		"again":          {Processing},
 	},
 	Written: {
 		"deleted":     {Done, Written},
@@ -134,7 +137,7 @@ const (
 // that the move is legal is checked by [move].
 func (j Job) after(o Outcome, now time.Time, p policy) Job {
 	if err := reason(o); err != "" && (!j.State.Final() || j.Error == "") { // trouble with the clearing-up must not hide why a job failed
-		j.Error = err
+		j.Error = j.where() + err
 	}
 	switch o := o.(type) {
 	case Sending:
@@ -169,6 +172,13 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		}
 		j.Attempts = 0
 		j.Due = now.Add(p.nextAsked(j))
+	case Divided:
+		j = j.divided(o)
+		j.Due = now
+	case PartCollected:
+		return j.partCollected(now)
+	case PartLost:
+		return j.partLost(o, now)
 	case Collected:
 		j.next(Written, now)
 		j.Collected = now
@@ -192,7 +202,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		j.Document = ""
 		return j.end(Failed, now)
 	case Changed:
-		if len(j.Trash) > 0 { // of an earlier upload; somebody has to remember them
+		if len(j.documents()) > 0 { // of an earlier upload, or of parts; somebody has to remember them
 			return j.end(Cancelled, now)
 		}
 		j.State = removed
@@ -251,17 +261,73 @@ func (j Job) end(s State, now time.Time) Job {
 	case Done:
 		j.Error = ""
 		if j.Options.DeleteRemote {
-			j.Document = ""
+			j.forget(func(string) bool { return true })
 		}
 	case Rejected:
 		j.discard()
 	case Cancelled: // whoever cancels wants nothing to stay, whatever the folder's rule
-		j.trash()
+		j.Trash = append(slices.Clip(j.Trash), j.live()...)
+		j.forget(func(string) bool { return true })
 		j.Error = ""
 	}
 	if s != Done && j.leftovers() {
 		j.Due = now
 	}
+	return j
+}
+
+// forget drops the documents that match from the job, wherever it has them but in
+// the trash.
+func (j *Job) forget(match func(string) bool) {
+	if match(j.Document) {
+		j.Document = ""
+	}
+	for n, p := range j.Parts {
+		if match(p.Document) {
+			j.part(n).Document = ""
+		}
+	}
+}
+
+// partCollected is the job once it has all results of the part that it is at.
+func (j Job) partCollected(now time.Time) Job {
+	if n := j.Part(); n < len(j.Parts) {
+		p := j.part(n)
+		p.Document, p.Source, p.Resent, p.Collected = j.Document, j.Source, j.Resent, true
+		j.Document, j.Resent = "", 0
+	}
+	n := j.Part()
+	if n < len(j.Parts) {
+		j.Mark = j.Parts[n].Mark
+	}
+	if j.Cancel {
+		return j.end(Cancelled, now)
+	}
+	if n == len(j.Parts) {
+		j.next(Processing, now)
+		return j
+	}
+	j.next(Queued, now)
+	j.Attempts, j.Error = 0, "" // of the part before
+	j.Due = j.Added             // before all that came later
+	return j
+}
+
+// partLost is the job once results of a part are found to be missing: where its
+// document lives they are fetched again.
+func (j Job) partLost(o PartLost, now time.Time) Job {
+	if o.Part >= len(j.Parts) || j.Document != "" { // it was at another one
+		j.Due = now
+		return j
+	}
+	p := j.part(o.Part)
+	p.Collected = false
+	j.Mark, j.Resent, p.Resent = p.Mark, p.Resent, 0
+	if p.Document == "" {
+		return j.end(Failed, now)
+	}
+	j.Document, p.Document = p.Document, ""
+	j.next(Processing, now)
 	return j
 }
 
@@ -299,9 +365,7 @@ func (j Job) endPaid(now time.Time) Job {
 func (j Job) deleted(o Deleted, now time.Time) Job {
 	isGone := func(id string) bool { return slices.Contains(o.Documents, id) }
 	j.Trash = slices.DeleteFunc(slices.Clone(j.Trash), isGone)
-	if isGone(j.Document) {
-		j.Document = ""
-	}
+	j.forget(isGone)
 	if len(o.Documents) > 0 && len(j.documents()) == 0 {
 		j.Deleted = now
 	}
@@ -363,7 +427,7 @@ func (j Job) retry(o Retry, now time.Time, p policy) Job {
 	case Written:
 		switch {
 		case j.Attempts < deleteAttempts:
-		case j.Document == "" && len(j.Trash) == 0: // only its original could not be moved: it stays
+		case len(j.documents()) == 0: // only its original could not be moved: it stays
 			return j.end(Done, now)
 		default:
 			j.Error = "its results are here, but its remote copy could not be deleted: " + j.Error
@@ -447,7 +511,7 @@ func (j Job) again(o again, now time.Time) Job {
 	case j.State == Failed && !j.Collected.IsZero(): // only the clearing-up failed
 		j.next(Written, now)
 		return j
-	case j.State == Failed && j.Document != "":
+	case j.State == Failed && (j.Document != "" || j.gathered()):
 		j.next(Processing, now)
 		j.Uploaded = now // the deadline counts from here
 		j.allowRefused()
@@ -456,6 +520,10 @@ func (j Job) again(o again, now time.Time) Job {
 	j.discard()
 	if j.Twin = o.twin; j.State == Done { // its results were had: a person wants it sent
 		j.Twin = 0
+		j.Parts = nil // with their files, which are gone
+	}
+	if n := j.Part(); n < len(j.Parts) {
+		j.part(n).Mark = o.mark
 	}
 	j.State, j.Due, j.Looks, j.Error, j.Collected = Queued, now, 0, "", time.Time{}
 	if j.Twin != 0 && o.wait {

@@ -24,6 +24,9 @@ crashed      uploading>doubtful
 not_found    doubtful>doubtful,queued,failed,cancelled
 pending      processing>processing,failed,cancelled
 announced    processing>processing
+divided      queued>queued
+part_collected  processing>queued,processing,cancelled
+part_lost    processing>processing,failed
 collected    queued>written,done  processing>written,done
 deleted      written>written,done  rejected>rejected  failed>failed  cancelled>cancelled
 retry        queued>queued,failed,cancelled  uploading>queued,failed,cancelled  doubtful>doubtful  processing>processing,failed,cancelled
@@ -81,6 +84,7 @@ func everyOutcome() []Outcome {
 		Sending{}, Uploaded{Document: "new"}, Uploaded{Document: "new", Pages: 3, Twins: []string{"late", "later"}},
 		Uploaded{Document: "other", Twins: []string{"latest"}},
 		Unanswered{Err: errTrouble}, Unanswered{Err: errTrouble, Accepted: true}, crashed{}, NotFound{}, NotFound{Later: true}, NotFound{Nameless: true},
+		Divided{Parts: parts()}, PartCollected{}, PartLost{Part: 0, Err: errTrouble}, PartLost{Part: 1, Err: errTrouble},
 		Pending{}, Collected{}, Deleted{}, Deleted{Documents: []string{"d"}}, Deleted{Documents: []string{"t"}},
 		Deleted{Documents: []string{"t", "d"}, Moved: "/done/a.pdf"}, Deleted{Documents: []string{"d"}, Stays: true},
 		Retry{Err: errTrouble}, Retry{Err: errTrouble, After: 5 * time.Minute}, Reject{Err: errTrouble},
@@ -89,6 +93,13 @@ func everyOutcome() []Outcome {
 		adopted{Uploaded: Uploaded{Document: "new"}, mark: "sdAB12-y"},
 		adopted{Uploaded: Uploaded{Document: "new", Pages: 3, Twins: []string{"late"}}, mark: "sdAB12-z", resend: 2},
 		announced{}, Answered{}, Counted{}, cancel{}, cancel{busy: true}, again{}, again{resend: 1, mark: "sdAB12-x"}, again{twin: 3}, again{twin: 3, wait: true},
+	}
+}
+
+func parts() []Part {
+	return []Part{
+		{From: 1, To: 80, Size: 10, Ext: ".pdf", Content: Digest{1}, Mark: "sdAB12-one"},
+		{From: 81, To: 150, Size: 11, Ext: ".pdf", Content: Digest{2}, Mark: "sdAB12-two"},
 	}
 }
 
@@ -127,6 +138,24 @@ func jobsIn(s State) []Job {
 		}
 		if (s == Queued || s == Doubtful) && pick(4) {
 			j.Due = time.Time{}
+		}
+		if j.Twin == 0 && pick(3) {
+			j.Parts = parts()
+			if s != Queued && pick(2) || s == Written || s == Done {
+				j.Parts[0].Collected, j.Parts[0].Document = true, "d0"
+			}
+			if s == Processing && j.Parts[0].Collected && pick(2) || s == Written || s == Done {
+				j.Parts[1].Collected, j.Parts[1].Document, j.Document = true, "d", ""
+			}
+			if s == Processing && pick(3) { // failed once, and deleted then
+				j.Parts[0].Document = ""
+			}
+			if s == Done && j.Options.DeleteRemote || s == Failed && j.Document == "" || s == Cancelled {
+				j.Parts[0].Document, j.Parts[1].Document = "", ""
+			}
+			if n := j.Part(); n < len(j.Parts) {
+				j.Mark = j.Parts[n].Mark
+			}
 		}
 		j.Cancel = !s.Final() && pick(3)
 		if s == Doubtful {
@@ -204,6 +233,9 @@ func checkMove(t *testing.T, j, next Job, o Outcome) {
 	}
 	if !j.Options.DeleteRemote && !(next.State == Cancelled) { // what may stay need not be remembered
 		gone = append(slices.Clip(gone), j.Document)
+		if j.State == Done {
+			gone = append(gone, j.live()...)
+		}
 	}
 	before := j.documents()
 	u, ok := o.(Uploaded)
@@ -245,8 +277,11 @@ func checkMove(t *testing.T, j, next Job, o Outcome) {
 	if !next.State.Final() && next.State != removed && next.Due.IsZero() && !waits && !j.Due.IsZero() {
 		fail("will never be due")
 	}
-	if next.Mark != j.Mark && o.kind() != "again" && o.kind() != "adopted" {
+	if next.Mark != j.Mark && !slices.Contains([]string{"again", "adopted", "divided", "part collected", "part lost"}, string(o.kind())) {
 		fail("its mark changed")
+	}
+	if n := next.Part(); n < len(next.Parts) && next.Mark != next.Parts[n].Mark && o.kind() != "adopted" {
+		fail("its mark is not that of part %d", n)
 	}
 
 	// What is not the file's fault uses no attempt.

@@ -40,6 +40,21 @@ type NotFound struct {
 // Pending says that the service is still working.
 type Pending struct{}
 
+// Divided says that the scan is too big to be sent whole, and into which parts it
+// was divided; their files lie in the state folder, synced.
+type Divided struct{ Parts []Part }
+
+// PartCollected says that every result that the service makes of the part that
+// the job is at is in the state folder and synced.
+type PartCollected struct{}
+
+// PartLost says that results of a part that was collected are not there any
+// more, or not whole.
+type PartLost struct {
+	Part int // its number, from 0
+	Err  error
+}
+
 // Collected says that every result that the service makes is on disk and synced.
 type Collected struct{}
 
@@ -104,24 +119,27 @@ type (
 	}
 )
 
-func (crashed) kind() kind     { return "crashed" }
-func (cancel) kind() kind      { return "cancel" }
-func (again) kind() kind       { return "again" }
-func (Sending) kind() kind     { return "sending" }
-func (Uploaded) kind() kind    { return "uploaded" }
-func (Unanswered) kind() kind  { return "unanswered" }
-func (NotFound) kind() kind    { return "not found" }
-func (Pending) kind() kind     { return "pending" }
-func (Collected) kind() kind   { return "collected" }
-func (Deleted) kind() kind     { return "deleted" }
-func (Retry) kind() kind       { return "retry" }
-func (Reject) kind() kind      { return "reject" }
-func (Fail) kind() kind        { return "fail" }
-func (Gone) kind() kind        { return "gone" }
-func (Changed) kind() kind     { return "changed" }
-func (Interrupted) kind() kind { return "interrupted" }
-func (Held) kind() kind        { return "held" }
-func (Answered) kind() kind    { return "answered" }
+func (crashed) kind() kind       { return "crashed" }
+func (cancel) kind() kind        { return "cancel" }
+func (again) kind() kind         { return "again" }
+func (Sending) kind() kind       { return "sending" }
+func (Uploaded) kind() kind      { return "uploaded" }
+func (Unanswered) kind() kind    { return "unanswered" }
+func (NotFound) kind() kind      { return "not found" }
+func (Pending) kind() kind       { return "pending" }
+func (Divided) kind() kind       { return "divided" }
+func (PartCollected) kind() kind { return "part collected" }
+func (PartLost) kind() kind      { return "part lost" }
+func (Collected) kind() kind     { return "collected" }
+func (Deleted) kind() kind       { return "deleted" }
+func (Retry) kind() kind         { return "retry" }
+func (Reject) kind() kind        { return "reject" }
+func (Fail) kind() kind          { return "fail" }
+func (Gone) kind() kind          { return "gone" }
+func (Changed) kind() kind       { return "changed" }
+func (Interrupted) kind() kind   { return "interrupted" }
+func (Held) kind() kind          { return "held" }
+func (Answered) kind() kind      { return "answered" }
 
 // reason is the outcome's error in plain words, "" if it has none.
 func reason(o Outcome) string {
@@ -136,6 +154,8 @@ func reason(o Outcome) string {
 	case Fail:
 		err = o.Err
 	case Gone:
+		err = o.Err
+	case PartLost:
 		err = o.Err
 	case Held:
 		return o.Hold.Reason

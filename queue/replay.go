@@ -200,7 +200,7 @@ func (t *tx) replaceAll() {
 				continue
 			}
 			next.Twin, next.Due = 0, t.now
-		case j.Twin != 0, t.identity(j.Identity).Paid == 0:
+		case j.Twin != 0, t.identity(j.Identity).Paid == 0, j.halfway():
 			continue
 		}
 		if j.Resend == 0 && j.Resent == 0 {

@@ -341,6 +341,9 @@ func (t *tx) insert(j Job) {
 // follows for others: what was paid, whom it holds or releases, which twins
 // can go on.
 func (t *tx) apply(j Job, o Outcome) (Job, error) {
+	if d, ok := o.(Divided); ok {
+		o = t.marked(j, d)
+	}
 	next, err := j.move(o, t.now, t.policy)
 	if err != nil {
 		return j, err
@@ -376,7 +379,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		t.answered()
 	case adopted:
 		t.paid(j, 1+len(o.Twins))
-	case Collected:
+	case Collected, PartCollected:
 		if j.State == Processing { // not copied from a twin
 			t.answered()
 		}
@@ -536,10 +539,7 @@ func (t *tx) index(old, j Job) {
 }
 
 func (j Job) documents() []string {
-	if j.Document == "" {
-		return j.Trash
-	}
-	return append(slices.Clip(j.Trash), j.Document)
+	return append(slices.Clip(j.Trash), j.live()...)
 }
 
 func (t *tx) dueKey(j Job) []byte {

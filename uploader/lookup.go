@@ -109,7 +109,7 @@ func (n *naming) row(d hwocr.Document, mark string, owner queue.Job) {
 	n.named = n.named || d.Name != ""
 	switch {
 	case owner.ID == 0:
-	case mark == owner.Mark:
+	case owner.Bears(mark):
 		n.knownNamed = true
 	default:
 		n.knownNameless = true

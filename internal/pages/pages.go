@@ -41,6 +41,7 @@ type Tool struct {
 
 const (
 	defaultTimeout = time.Minute
+	splitTimeout   = 5 * time.Minute
 	defaultMemory  = 1 << 30
 )
 
@@ -119,11 +120,15 @@ type request struct {
 	Ext    string        `json:"ext"`
 	Within time.Duration `json:"within,omitempty"` // the process ends itself after it
 	Memory int64         `json:"memory,omitempty"` // and before it uses more bytes than this
+
+	Dir   string `json:"dir,omitempty"`   // for split: where the parts go
+	Limit int64  `json:"limit,omitempty"` // and how large they may be
 }
 
 const (
 	doInspect = "inspect"
 	doBlank   = "blank"
+	doSplit   = "split"
 )
 
 // A reply is what the process says on its standard output.

@@ -89,6 +89,8 @@ func perform(r request, scan *os.File) (any, error) {
 		return inspectPDF(section)
 	case doBlank:
 		return blank(section, r.Ext)
+	case doSplit:
+		return split(section, r.Ext, r.Dir, r.Limit)
 	}
 	return nil, fmt.Errorf("unknown request %q", r.Do)
 }
