@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,8 @@ type folder struct {
 	hints *hints
 
 	notifier notifier            // nil if the scans alone must do
+	events   notifier            // what notifier is when the folder's file system sends events
+	why      string              // why notifier is nil, though events were asked for
 	watched  map[string]struct{} // the folders that the notifier was told of
 
 	link     *string     // the link that Path is, "" for none; nil until it was there once
@@ -50,14 +53,27 @@ type folder struct {
 	scanned  time.Time // when the last scan began
 	scanAt   time.Time // when the next is due
 
+	pauses  *pauses
+	state   *atomic.Pointer[Status] // what others are told; see publish
+	caught  bool                    // all that is new was announced by events, from here on
+	missed  int64                   // files that should have been and were not
+	hurry   time.Duration           // the time between two scans, since events were missed; 0 for Rescan
+	cost    time.Duration           // of a scan, in processor time
+	taken   time.Time               // when a file was last handed over
+	trouble string                  // why the folder cannot be scanned
+
 	warned map[string]struct{} // folders below Path that cannot be read, logged
 	wrong  string              // what a function of the Config last failed with, logged
 	said   time.Time           // when it was
 }
 
-func newFolder(w *Watcher, f Folder, m *filter, n notifier) *folder {
-	if f.Poll {
+func newFolder(w *Watcher, f Folder, m *filter, n notifier, state *atomic.Pointer[Status]) *folder {
+	why := ""
+	switch {
+	case f.Poll:
 		n = nil
+	case n == nil:
+		why = w.deaf
 	}
 	return &folder{
 		Folder:   f,
@@ -65,8 +81,12 @@ func newFolder(w *Watcher, f Folder, m *filter, n notifier) *folder {
 		w:        w,
 		hints:    newHints(),
 		notifier: n,
+		events:   n,
+		why:      why,
+		state:    state,
+		pauses:   newPauses(f.Pause),
 		watched:  make(map[string]struct{}),
-		settling: newSettling(f.Quiet),
+		settling: newSettling(),
 		ignoring: f.Ignore,
 		warned:   make(map[string]struct{}),
 	}
@@ -85,6 +105,7 @@ func (f *folder) run(ctx context.Context) {
 		case <-wake.C:
 		}
 		f.report(ctx, f.turn(ctx))
+		f.publish()
 
 		next := f.scanAt
 		if due, ok := f.settling.next(); ok && due.Before(next) {
@@ -98,11 +119,13 @@ func (f *folder) run(ctx context.Context) {
 func (f *folder) turn(ctx context.Context) error {
 	paths, lost := f.hints.take()
 	if lost {
+		f.caught = false
 		f.unwatch(f.Path) // each is watched anew by the scan
 		f.scanAt = later(time.Now(), f.scanned.Add(lostPause))
 	}
 	err := f.follow(ctx, paths)
 	if err != nil {
+		f.caught = false
 		f.scanAt = time.Now().Add(f.pause()) // finds what the events were about
 	} else if !f.scanAt.After(time.Now()) {
 		err = f.scan(ctx)
@@ -113,6 +136,7 @@ func (f *folder) turn(ctx context.Context) error {
 // drain is run for [Watcher.Once].
 func (f *folder) drain(ctx context.Context) error {
 	f.once = true
+	defer f.publish()
 	if err := f.scan(ctx); err != nil {
 		return err
 	}
@@ -135,14 +159,72 @@ func (f *folder) drain(ctx context.Context) error {
 // pause is how long to wait after an error of the Config's functions.
 func (f *folder) pause() time.Duration { return min(f.Rescan, 5*time.Second) }
 
+// quiet is how long a file must be still that may yet grow.
+func (f *folder) quiet() time.Duration {
+	if f.Quiet > 0 {
+		return f.Quiet
+	}
+	return f.pauses.quiet()
+}
+
+// still is how long a file must be still before it is worth a look.
+func (f *folder) still() time.Duration {
+	if f.Quiet > 0 {
+		return f.Quiet
+	}
+	return glance
+}
+
+// early reports whether a candidate that has been still for a moment only may go
+// already, if it is what its name says and has its end.
+func (f *folder) early(c *candidate, ext string) bool { return !grows(ext) || renamed(c) }
+
+// renamed reports whether the file arrived by a rename, and so is as whole as it ever
+// gets: events told that it is there, and never that it is written to.
+func renamed(c *candidate) bool {
+	return tellsRenames && c.made && !c.written && c.first.Equal(c.since)
+}
+
+// rescan is how long to wait between two scans: what the configuration says, or less
+// while events are missed, or so long that scans take no more than a hundredth of a
+// processor.
+func (f *folder) rescan() time.Duration {
+	wanted := f.Rescan
+	if f.hurry > 0 {
+		wanted = f.hurry
+	}
+	return max(wanted, 100*f.cost)
+}
+
+// hurriedRescan is the least time between two scans that missed events lead to.
+const hurriedRescan = 5 * time.Second
+
+// miss notes that a file was handed over of which no event told.
+func (f *folder) miss(c *candidate) {
+	f.missed++
+	f.hurry = min(f.Rescan, max(hurriedRescan, f.rescan()/2))
+	f.scanAt = earlier(f.scanAt, f.scanned.Add(f.rescan()))
+	f.w.log.Info("no event told of this scan, looking through its folder more often",
+		keyFolder, f.Path, keyFile, c.path, "missed", f.missed, "rescan", f.rescan())
+}
+
+// relax lets the time between two scans grow back while nothing is missed.
+func (f *folder) relax() {
+	if f.hurry = f.hurry * 5 / 4; f.hurry >= f.Rescan {
+		f.hurry = 0
+	}
+}
+
 // recheck is how long to wait with a file that has settled and cannot be read.
-func (f *folder) recheck() time.Duration { return min(max(f.Quiet, time.Second), 10*time.Second) }
+func (f *folder) recheck() time.Duration { return min(max(f.quiet(), time.Second), 10*time.Second) }
 
 // endsWithin is how long the end of a file may be missing before it is rejected.
-func (f *folder) endsWithin() time.Duration { return max(time.Minute, 3*f.Quiet) }
+func (f *folder) endsWithin() time.Duration {
+	return max(time.Minute, 3*f.Quiet, 3*f.pauses.longest)
+}
 
 // patience is how long a file may change before it is worth a word.
-func (f *folder) patience() time.Duration { return max(time.Minute, 10*f.Quiet) }
+func (f *folder) patience() time.Duration { return max(time.Minute, 10*f.quiet()) }
 
 // report logs an error of the Config's functions, not again and again: a full disk may
 // stay full for a weekend.
@@ -187,7 +269,16 @@ func (f *folder) follow(ctx context.Context, paths map[string]fsnotify.Op) error
 			}
 		case f.ignoring && !created: // it may have been there before
 		case info.Mode().IsRegular() && f.takes(path):
+			// Only events tell a pause from a change that nobody saw.
+			if c := f.settling.byPath[path]; c != nil && op.Has(fsnotify.Write) && info.Size() > c.size && grows(path) {
+				f.learn(time.Since(c.since))
+			}
 			errs = append(errs, f.see(path, info))
+			if c := f.settling.byPath[path]; c != nil {
+				c.unannounced = false
+				c.made = c.made || created
+				c.written = c.written || op.Has(fsnotify.Write)
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -197,10 +288,10 @@ func (f *folder) follow(ctx context.Context, paths map[string]fsnotify.Op) error
 // Config's functions.
 func (f *folder) scan(ctx context.Context) error {
 	f.scanned = time.Now()
-	f.scanAt = f.scanned.Add(f.Rescan)
+	f.scanAt = f.scanned.Add(f.rescan())
 
 	if err := f.arrive(); err != nil {
-		f.w.looked(f.Path, false, err)
+		f.looked(false, err)
 		return nil
 	}
 	for dir := range f.watched {
@@ -210,17 +301,21 @@ func (f *folder) scan(ctx context.Context) error {
 	}
 
 	var err error
-	if f.ignoring {
-		err = f.ignore(ctx)
-	} else {
-		err = f.walk(ctx, f.Path, f.look)
-	}
+	f.cost = cost(func() {
+		if f.ignoring {
+			err = f.ignore(ctx)
+		} else {
+			err = f.walk(ctx, f.Path, f.rediscover)
+		}
+	})
+	f.relax()
+	f.scanAt = later(f.scanAt, f.scanned.Add(f.rescan()))
 	if ctx.Err() != nil {
 		return nil
 	}
 	if unreadable, ok := errors.AsType[*rootError](err); ok {
 		f.leave()
-		f.w.looked(f.Path, false, unreadable)
+		f.looked(false, unreadable)
 		return nil
 	}
 	// A root that went away while it was scanned looked empty, and was not.
@@ -229,7 +324,7 @@ func (f *folder) scan(ctx context.Context) error {
 		if gone != nil {
 			f.leave()
 		}
-		f.w.looked(f.Path, false, gone)
+		f.looked(false, gone)
 		return err
 	}
 	if err != nil {
@@ -237,8 +332,31 @@ func (f *folder) scan(ctx context.Context) error {
 	} else {
 		f.ignoring = false
 	}
-	f.w.looked(f.Path, err == nil, nil)
+	f.caught = err == nil && f.notifier != nil
+	f.looked(err == nil, nil)
 	return err
+}
+
+// looked passes on how a scan of the folder went.
+func (f *folder) looked(scanned bool, err error) {
+	f.trouble = ""
+	if err != nil {
+		f.trouble = err.Error()
+	}
+	f.w.looked(f.Path, scanned, err)
+}
+
+// rediscover is the visitor of a scan: what is new, and no event told of, was missed
+// unless one is on its way.
+func (f *folder) rediscover(path string, entry fs.DirEntry) error {
+	before := f.settling.byPath[path]
+	if err := f.look(path, entry); err != nil {
+		return err
+	}
+	if c := f.settling.byPath[path]; c != nil && before == nil {
+		c.unannounced = f.caught
+	}
+	return nil
 }
 
 // A rootError says that a hot folder is missing or cannot be read, and what to do.
@@ -293,15 +411,32 @@ func (f *folder) arrive() error {
 	if f.root != nil && !os.SameFile(f.root, info) {
 		f.leave() // another one was put, or mounted, in its place
 	}
+	if f.root == nil {
+		f.listen()
+	}
 	f.root = info
 	return nil
+}
+
+// listen decides whether events are to be asked for of the root that was just found:
+// what is mounted there may be another file system than before.
+func (f *folder) listen() {
+	if f.events == nil || f.Events || f.w.cfg.Silent == nil {
+		return
+	}
+	f.notifier, f.why = f.events, ""
+	if kind := f.w.cfg.Silent(f.Path); kind != "" {
+		f.notifier, f.why = nil, "events cannot be relied on: the folder lies on "+kind
+		f.w.log.Info("folder is polled", keyFolder, f.Path, "file_system", kind, "rescan", f.rescan())
+	}
 }
 
 // leave forgets all that was seen and watched below a root that is gone.
 func (f *folder) leave() {
 	f.unwatch(f.Path)
-	f.settling = newSettling(f.Quiet)
+	f.settling = newSettling()
 	f.root = nil
+	f.caught = false
 }
 
 // A visitor is told of a file that the filter takes.
@@ -383,8 +518,16 @@ func (f *folder) see(path string, info fs.FileInfo) error {
 		f.settling.drop(path)
 		return nil
 	}
-	f.settling.see(path, info)
+	f.settling.see(path, info, f.still())
 	return nil
+}
+
+// learn takes note of a pause within a file, and passes on what must be kept.
+func (f *folder) learn(pause time.Duration) {
+	f.pauses.seen(pause)
+	if longest, news := f.pauses.news(); news {
+		f.w.paused(f.Path, longest)
+	}
 }
 
 // ignore walks the folder and hands all that is not known to Ignored.
@@ -448,6 +591,18 @@ func (f *folder) handOver(ctx context.Context) error {
 		}
 		return errors.Join(err, refused)
 	}
+	f.taken = time.Now()
+	for _, c := range ready {
+		if c.unannounced {
+			f.miss(c)
+		}
+		if c.file.Reject == "" && grows(c.file.Ext) {
+			if pause := f.pauses.grown(c); pause > 0 {
+				f.learn(pause)
+			}
+			f.pauses.handOver(c)
+		}
+	}
 	return err
 }
 
@@ -462,10 +617,17 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 	case err == nil && !same(info, c.size, c.mod):
 		return nil, f.restart(c, info)
 	case err == nil && c.file == nil:
-		c.file, err = f.w.read(ctx, f.Path, c.path, c.size, c.mod)
+		if !f.early(c, c.path) && f.wait(c) {
+			return nil, nil
+		}
+		c.file, c.head, err = f.w.read(ctx, f.Path, c.path, c.size, c.mod)
 	}
 	switch {
 	case err == nil:
+		if !f.early(c, c.file.Ext) && f.wait(c) { // it is not what its name says
+			c.file = nil
+			return nil, nil
+		}
 		return c.file, nil
 	case ctx.Err() != nil:
 		return nil, nil
@@ -473,13 +635,17 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 		f.settling.drop(c.path)
 		return nil, nil
 	case errors.Is(err, errChanged):
-		f.settling.put(c, time.Now().Add(f.Quiet))
+		f.settling.put(c, time.Now().Add(f.quiet()))
 		if info, err := os.Lstat(c.path); err == nil && !same(info, c.size, c.mod) {
 			return nil, f.restart(c, info)
 		}
 		f.unsettled(c, err)
 		return nil, nil
 	case errors.As(err, new(*cutOff)):
+		if f.wait(c) { // it was read early, for the case that it has its end
+			c.file = nil
+			return nil, nil
+		}
 		if f.CutOff {
 			c.file.Reject = ""
 			return c.file, nil
@@ -493,6 +659,17 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 		return nil, nil
 	}
 	return f.unreadable(ctx, c, err)
+}
+
+// wait puts off a candidate that has not been still for as long as one that may grow
+// must be, and reports whether it did.
+func (f *folder) wait(c *candidate) bool {
+	due := c.since.Add(f.quiet())
+	if !time.Now().Before(due) {
+		return false
+	}
+	f.settling.put(c, due)
+	return true
 }
 
 // restart begins to wait anew for a candidate that does not look as before.
@@ -568,7 +745,8 @@ func (f *folder) watch(dir string) {
 		f.w.log.Warn("no folder events, rescanning instead",
 			keyFolder, f.Path, keyError, err, keyHint, watchHint(err))
 		f.unwatch(f.Path) // some are no use, and cost
-		f.notifier = nil
+		f.notifier, f.events = nil, nil
+		f.why = fmt.Sprintf("the system gives no more events: %v; %s", cause(err), watchHint(err))
 	}
 }
 
@@ -580,6 +758,13 @@ func (f *folder) unwatch(dir string) {
 			delete(f.watched, path)
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func later(a, b time.Time) time.Time {

@@ -39,26 +39,26 @@ func openFile(root *os.Root, name string) (scanFile, error) {
 }
 
 // read reads the file at path, of which size and time are known, below folder, and
-// returns all there is to say about it. The error is [errChanged] if it was not of
+// returns all there is to say about it, and the digest of how it starts. The error is [errChanged] if it was not of
 // this size and time before, after, and while it was read, and [errBusy] if somebody
 // has it open for writing. One that lacks its end is returned with a [cutOff], and
 // rejected for it.
-func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod time.Time) (*File, error) {
+func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod time.Time) (file *File, start [sha256.Size]byte, err error) {
 	if err := notBusy(path); err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	name, err := filepath.Rel(folder, path)
 	if err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	defer root.Close()
 	f, err := w.open(root, name)
 	if err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	defer f.Close()
 
@@ -77,12 +77,12 @@ func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod
 		return nil
 	}
 	if err := unchanged(); err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(f, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, err
+		return nil, start, err
 	}
 	head = head[:n]
 	digest := sha256.New()
@@ -94,12 +94,13 @@ func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod
 		return f.Read(p)
 	}))
 	if err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	if int64(n)+rest != size {
-		return nil, errChanged
+		return nil, start, errChanged
 	}
-	file := &File{Folder: folder, Path: path, Size: size, ModTime: mod}
+	start = sha256.Sum256(head)
+	file = &File{Folder: folder, Path: path, Size: size, ModTime: mod}
 	digest.Sum(file.Content[:0])
 	var media string
 	file.Ext, media = sniff(head)
@@ -109,13 +110,13 @@ func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod
 		end = whole(f, size, file.Ext)
 	}
 	if err := unchanged(); err != nil {
-		return nil, err
+		return nil, start, err
 	}
 	if errors.As(end, new(*cutOff)) {
 		file.Reject = fmt.Sprintf("%v; scan it again, or retry it to have it sent as it is", end)
-		return file, end
+		return file, start, end
 	}
-	return file, end
+	return file, start, end
 }
 
 // reject says why a file can never be sent; "" if it can.

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"container/heap"
+	"crypto/sha256"
 	"io/fs"
 	"time"
 )
@@ -12,11 +13,16 @@ type candidate struct {
 	size  int64
 	mod   time.Time
 	first time.Time // when it was first seen, of whatever size and time
+	since time.Time // when it was first seen of this size and time
 	due   time.Time // when to look at it again
 
-	failing time.Time // since when it cannot be read; zero if it can, or was not tried
-	told    bool      // that it does not settle was logged
-	file    *File     // set once it has settled and was read
+	made, written bool // what events said of it
+	unannounced   bool // no event has, though they were asked for
+
+	failing time.Time         // since when it cannot be read; zero if it can, or was not tried
+	told    bool              // that it does not settle was logged
+	file    *File             // set once it has settled and was read
+	head    [sha256.Size]byte // digest of its first bytes, when file is set
 
 	index int // in the heap
 }
@@ -24,13 +30,12 @@ type candidate struct {
 // settling holds the candidates of a folder. Looking is up to its user: it says when
 // to look, and starts anew for a file that does not look as before.
 type settling struct {
-	quiet  time.Duration
 	byPath map[string]*candidate
 	byDue  dueHeap
 }
 
-func newSettling(quiet time.Duration) *settling {
-	return &settling{quiet: quiet, byPath: make(map[string]*candidate)}
+func newSettling() *settling {
+	return &settling{byPath: make(map[string]*candidate)}
 }
 
 // has reports whether the file at path is a candidate that still looks like this.
@@ -39,19 +44,21 @@ func (s *settling) has(path string, info fs.FileInfo) bool {
 	return c != nil && same(info, c.size, c.mod)
 }
 
-// see tells how the file at path looks now. If it looks new, its quiet time begins.
-func (s *settling) see(path string, info fs.FileInfo) {
-	if s.has(path, info) {
-		return
+// see tells how the file at path looks now. If it looks new, it is to be looked at
+// again when it has been still for the given time. The candidate is returned.
+func (s *settling) see(path string, info fs.FileInfo, still time.Duration) *candidate {
+	c := s.byPath[path]
+	if c != nil && same(info, c.size, c.mod) {
+		return c
 	}
 	now := time.Now()
-	c := s.byPath[path]
 	if c == nil {
 		c = &candidate{path: path, first: now}
 	}
-	c.size, c.mod = info.Size(), info.ModTime()
+	c.size, c.mod, c.since = info.Size(), info.ModTime(), now
 	c.failing, c.file = time.Time{}, nil
-	s.put(c, now.Add(s.quiet))
+	s.put(c, now.Add(still))
+	return c
 }
 
 // next returns when to look at a candidate, and false if there is none.

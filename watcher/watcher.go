@@ -5,11 +5,14 @@
 // save waiting for the next one. So a network share, which sends no events, is
 // served just as surely, only later.
 //
-// A file is handed over once its size and time have stayed the same for
-// [Folder.Quiet], measured from when the watcher first saw them so: neither the
-// clock of a share nor the time of a file is believed. It is then read once, for its
-// digest and its true type, and handed over only if it was the same before and
-// after.
+// A file is handed over once its size and time have stayed the same for a while,
+// measured from when the watcher first saw them so: neither the clock of a share nor
+// the time of a file is believed. How long depends on the file, unless [Folder.Quiet]
+// says so: a picture that has its end, and any whole file that arrived by a rename, goes
+// after a moment; a PDF or TIFF can be whole after each of its pages and waits for
+// five seconds, or for longer where the folder's scanner was seen to pause longer.
+// It is then read once, for its digest and its true type, and handed over only if it
+// was the same before and after.
 //
 // The watcher remembers nothing across restarts and keeps nothing about known files:
 // it asks [Config.Known]. It never changes, moves or deletes a file, does not follow
@@ -30,16 +33,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/fsnotify/fsnotify"
 )
 
-const (
-	defaultQuiet  = 5 * time.Second
-	defaultRescan = time.Minute
-)
+const defaultRescan = time.Minute
 
 // Keys of the log.
 const (
@@ -67,9 +68,12 @@ type Folder struct {
 	// other hot folders, and those that scandrop itself writes to.
 	Skip []string
 
-	// Quiet is how long a file must stay unchanged before it is handed over.
-	// Defaults to 5 s.
+	// Quiet is how long a file must stay unchanged before it is handed over,
+	// whatever it is; 0 leaves that to the watcher.
 	Quiet time.Duration
+
+	// Pause is what [Config.Paused] was last told of this folder; 0 for nothing.
+	Pause time.Duration
 
 	// Rescan is how often the folder is scanned. Defaults to a minute.
 	Rescan time.Duration
@@ -77,8 +81,9 @@ type Folder struct {
 	// CutOff says that files which lack their end are taken like others.
 	CutOff bool
 
-	// Poll says that no events are to be asked for: the scans alone must do.
-	Poll bool
+	// Poll says that no events are to be asked for: the scans alone must do. Events
+	// says that they are to be asked for whatever [Config.Silent] says.
+	Poll, Events bool
 
 	// Ignore says that the folder is seen for the first time and that what lies in
 	// it already is not wanted: the first whole scan goes to [Config.Ignored].
@@ -137,6 +142,15 @@ type Config struct {
 	// It may be nil.
 	Looked func(folder string, scanned bool, err error)
 
+	// Silent names the kind of file system that a folder lies on if no events are to
+	// be expected of it. It is asked whenever the folder was found. It may be nil.
+	Silent func(dir string) string
+
+	// Paused is told of how long the scanner of a folder was seen to pause within a
+	// file, when that has changed by much: the next Watcher is to know it. It may be
+	// nil.
+	Paused func(folder string, pause time.Duration)
+
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -147,6 +161,8 @@ type Watcher struct {
 	log     *slog.Logger
 	filters []*filter // of cfg.Folders
 	open    opener
+	deaf    string                   // why there are no events at all; "" if there are
+	states  []atomic.Pointer[Status] // of cfg.Folders
 
 	mu sync.Mutex // held while a function of cfg runs
 }
@@ -195,15 +211,13 @@ func New(cfg Config) (*Watcher, error) {
 		if f.Ignore && cfg.Ignored == nil {
 			mistake("folder %q: Ignore needs Config.Ignored", f.Path)
 		}
-		if f.Quiet == 0 {
-			f.Quiet = defaultQuiet
-		}
 		if f.Rescan == 0 {
 			f.Rescan = defaultRescan
 		}
 		w.cfg.Folders = append(w.cfg.Folders, f)
 		w.filters = append(w.filters, newFilter(f))
 	}
+	w.states = make([]atomic.Pointer[Status], len(w.cfg.Folders))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -225,6 +239,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	n, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.log.Warn("no folder events, rescanning instead", keyError, err, keyHint, instancesHint)
+		w.deaf = fmt.Sprintf("the system gives no more events: %v; %s", cause(err), instancesHint)
 		return w.run(ctx, nil, nil, nil)
 	}
 	defer n.Close()
@@ -252,7 +267,7 @@ func (w *Watcher) run(ctx context.Context, n notifier, events <-chan fsnotify.Ev
 
 // Once scans each folder once, waits until everything that it found there has
 // settled, hands it over, and returns. A file that is still changing after a minute,
-// or ten times [Folder.Quiet] if that is longer, is left, logged and counted. A folder
+// or ten times the time for which it must not change if that is longer, is left, logged and counted. A folder
 // that is missing is no error: [Config.Looked] hears of it.
 //
 // The error is that of ctx, or what Known, Found and Ignored returned: what they did
@@ -277,7 +292,7 @@ func (w *Watcher) Once(ctx context.Context) (left int, err error) {
 func (w *Watcher) folders(n notifier) []*folder {
 	folders := make([]*folder, len(w.cfg.Folders))
 	for i, f := range w.cfg.Folders {
-		folders[i] = newFolder(w, f, w.filters[i], n)
+		folders[i] = newFolder(w, f, w.filters[i], n, &w.states[i])
 	}
 	return folders
 }
@@ -315,6 +330,15 @@ func (w *Watcher) looked(folder string, scanned bool, err error) {
 	defer w.mu.Unlock()
 	if w.cfg.Looked != nil {
 		w.cfg.Looked(folder, scanned, err)
+	}
+}
+
+func (w *Watcher) paused(folder string, pause time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.log.Info("the scanner of this folder pauses within a file", keyFolder, folder, "pause", pause.Round(100*time.Millisecond))
+	if w.cfg.Paused != nil {
+		w.cfg.Paused(folder, pause)
 	}
 }
 

@@ -122,8 +122,10 @@ func TestEndIsWaitedFor(t *testing.T) {
 		pass(50 * time.Second)
 		d.want(root)
 		appendTo(t, early, text[len(half):])
-		pass(14 * time.Second)
+		pass(9 * time.Second)
 		d.want(root) // the rescan that finds it comes once a minute
+		pass(2 * time.Second)
+		d.want(root, "early.jpg") // a picture that has its end waits for nothing more
 		pass(time.Minute)
 		d.want(root, "early.jpg", "never.jpg")
 		for _, f := range d.files() {

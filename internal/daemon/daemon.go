@@ -23,6 +23,7 @@ import (
 
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
+	"scandrop/internal/mount"
 	"scandrop/internal/pages"
 	"scandrop/internal/result"
 	"scandrop/internal/webhook"
@@ -120,7 +121,7 @@ func begin(o Options) (*daemon, error) {
 	if q, err = s.tidy(o.Config, q); err != nil {
 		return nil, stateError(s.path(queueFile), err)
 	}
-	d := &daemon{Options: o, state: s, queue: q, began: time.Now(), notes: newNotes()}
+	d := &daemon{Options: o, state: s, queue: q, began: time.Now()}
 	if err := d.prepare(); err != nil {
 		q.Close()
 		return nil, err
@@ -134,21 +135,24 @@ type daemon struct {
 	queue    *queue.Queue
 	pace     *hwocr.Pace
 	line     line
-	watcher  *watcher.Watcher              // for config; owned by watch
-	config   atomic.Pointer[config.Config] // the one in force; Options has the first
+	watcher  atomic.Pointer[watcher.Watcher] // for config; replaced by watch
+	config   atomic.Pointer[config.Config]   // the one in force; Options has the first
 	uploader *uploader.Uploader
 	webhook  *webhook.Hook // nil: none
 	began    time.Time
 	changed  atomic.Int64 // scans that went back to the watcher
-	notes    *notes
-	left     int // scans that never stopped changing, of a run once
+	left     int          // scans that never stopped changing, of a run once
 	done     atomic.Int64
 }
 
 // grace is how long what is on the wire may go on after we were told to stop.
 const grace = 10 * time.Second
 
-const keptPace = "pace"
+// What the queue keeps for the parts.
+const (
+	keptPace  = "pace"
+	keptPause = "pause:" // and the folder: how long its scanner pauses within a file
+)
 
 // prepare builds the parts. Nothing runs yet.
 func (d *daemon) prepare() error {
@@ -173,9 +177,11 @@ func (d *daemon) prepare() error {
 	if err := d.settle(d.Config); err != nil {
 		return err
 	}
-	if d.watcher, err = d.newWatcher(d.Config); err != nil {
+	w, err := d.newWatcher(d.Config)
+	if err != nil {
 		return err
 	}
+	d.watcher.Store(w)
 	return d.prepareWebhook()
 }
 
@@ -197,7 +203,13 @@ func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
 			return d.queue.Ignore(scansOf(files, options)...)
 		},
 		Looked: d.looked,
-		Log:    d.Log,
+		Silent: mount.Silent,
+		Paused: func(folder string, pause time.Duration) {
+			if err := d.queue.Keep(keptPause+folder, []byte(pause.String())); err != nil {
+				d.Log.Error("the queue could not be written", "error", err)
+			}
+		},
+		Log: d.Log,
 	})
 }
 
@@ -261,11 +273,14 @@ func (d *daemon) folders(c *config.Config) []watcher.Folder {
 	for _, f := range c.Folders {
 		w := watcher.Folder{
 			Path: f.Path, Recursive: f.Recursive, Include: f.Include, Exclude: f.Exclude,
-			Rescan: f.Rescan, Poll: f.Watch == "poll", CutOff: f.Incomplete == "upload",
+			Rescan: f.Rescan, Poll: f.Watch == "poll", Events: f.Watch == "events", CutOff: f.Incomplete == "upload",
 			Ignore: f.Existing == "ignore" && !d.queue.Introduced(f.Path),
 		}
 		if f.Quiet != nil {
-			w.Quiet = *f.Quiet
+			w.Quiet = max(*f.Quiet, 1) // 0 is an answer here, and none to the watcher
+		}
+		if kept, err := d.queue.Kept(keptPause + f.Path); err == nil && len(kept) > 0 {
+			w.Pause, _ = time.ParseDuration(string(kept)) // without it the pause is learned anew
 		}
 		for _, path := range ours {
 			if rel, err := filepath.Rel(f.Path, path); err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
@@ -352,7 +367,6 @@ func (d *daemon) add(files []watcher.File, options map[string]queue.Options) err
 		if a.Replaced != 0 {
 			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
 		}
-		d.notes.note(d.notes.last, a.Job.Folder)
 		d.Moved(a.Job)
 	}
 	return nil
@@ -382,7 +396,6 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 	if !scanned {
 		return
 	}
-	d.notes.note(d.notes.looked, folder)
 	if err := d.queue.Looked(folder); err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}
@@ -510,7 +523,7 @@ func part(name string, err error) error {
 func (d *daemon) once(ctx context.Context) (err error) {
 	for range 5 {
 		before := d.changed.Load()
-		if d.left, err = d.watcher.Once(ctx); err != nil {
+		if d.left, err = d.watcher.Load().Once(ctx); err != nil {
 			return ended(ctx, part("watcher", err))
 		}
 		if err := d.queue.Drained(ctx); err != nil {

@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"scandrop/internal/control"
 	"scandrop/internal/web"
 	"scandrop/queue"
+	"scandrop/watcher"
 )
 
 // A page is the status page with its listener.
@@ -117,23 +117,6 @@ func (s state) token() (string, error) {
 	return token, atomicfile.WriteFile(path, []byte(token+"\n"), 0o600)
 }
 
-// notes are what the page tells of folders and nobody else remembers.
-type notes struct {
-	mu     sync.Mutex
-	looked map[string]time.Time // by folder: when it was last looked through
-	last   map[string]time.Time // when a scan was last handed over
-}
-
-func newNotes() *notes {
-	return &notes{looked: map[string]time.Time{}, last: map[string]time.Time{}}
-}
-
-func (n *notes) note(m map[string]time.Time, folder string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	m[folder] = time.Now().Round(0)
-}
-
 // about tells what the queue does not know.
 func (d *daemon) about() control.Status {
 	c, pace := d.config.Load(), d.pace.State()
@@ -151,15 +134,15 @@ func (d *daemon) about() control.Status {
 	if info, err := os.Stat(d.state.path(queueFile)); err == nil {
 		s.Bytes = info.Size()
 	}
-	d.notes.mu.Lock()
-	defer d.notes.mu.Unlock()
+	watched := map[string]watcher.Status{}
+	for _, w := range d.watcher.Load().Status() {
+		watched[w.Folder] = w
+	}
 	for _, f := range c.Folders {
+		w := watched[f.Path]
 		folder := control.Folder{
-			Path: f.Path, Action: f.Action, Formats: f.Formats,
-			Looked: d.notes.looked[f.Path], Last: d.notes.last[f.Path],
-		}
-		if f.Watch == "poll" {
-			folder.Mode = "polling"
+			Path: f.Path, Action: f.Action, Formats: f.Formats, Mode: w.Mode, Why: w.Why, Missed: w.Missed,
+			Looked: w.Scanned.Round(0), Last: w.Taken.Round(0), Error: w.Error, Settle: w.Settling,
 		}
 		s.Folders = append(s.Folders, folder)
 	}

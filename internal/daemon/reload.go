@@ -42,7 +42,7 @@ func (l *line) Delete(ctx context.Context, id string) error { return l.Load().De
 func (d *daemon) watch(ctx context.Context) error {
 	for {
 		turn, stop := context.WithCancel(ctx)
-		ended, watcher := make(chan error, 1), d.watcher
+		ended, watcher := make(chan error, 1), d.watcher.Load()
 		go func() { ended <- watcher.Run(turn) }()
 		err, again := d.changes(ended)
 		stop()
@@ -103,7 +103,7 @@ func (d *daemon) reload(c *config.Config) error {
 		d.Log.Warn("these keys take effect at the next start", "keys", strings.Join(keys, " "))
 	}
 	d.line.Store(api)
-	d.watcher = w
+	d.watcher.Store(w)
 	d.config.Store(c)
 	return nil
 }

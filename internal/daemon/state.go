@@ -17,6 +17,7 @@ import (
 
 	"scandrop/internal/atomicfile"
 	"scandrop/internal/config"
+	"scandrop/internal/mount"
 	"scandrop/queue"
 )
 
@@ -80,7 +81,7 @@ func OpenQueue(c *config.Config, o Opening) (*queue.Queue, error) {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return nil, stateError(c.State, err)
 	}
-	if kind := networkFS(c.State); kind != "" {
+	if kind := mount.Network(c.State); kind != "" {
 		return nil, stateError(c.State, &networkError{kind})
 	}
 	// From the first look at the file until it is open, or replaced: two that

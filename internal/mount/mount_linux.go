@@ -1,4 +1,4 @@
-package daemon
+package mount
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkFS names the kind of network file system that the folder lies on; ""
+// Network names the kind of network file system that the folder lies on; ""
 // if it lies on a disk of this machine, or if that cannot be told.
-func networkFS(dir string) string {
+func Network(dir string) string {
 	var s unix.Statfs_t
 	if unix.Statfs(dir, &s) != nil {
 		return ""
@@ -20,6 +20,38 @@ func networkFS(dir string) string {
 		return remoteFUSE(dir)
 	}
 	return kindOf(magic)
+}
+
+// shared names the file system of the folder if it shows what others, of whom this
+// system hears nothing, may change: FUSE, and what a virtual machine or a container
+// has of its host.
+func shared(dir string) string {
+	var s unix.Statfs_t
+	if unix.Statfs(dir, &s) != nil {
+		return ""
+	}
+	return sharedKind(int64(uint32(s.Type)))
+}
+
+// Numbers that the header files have not, from the sources of those file systems.
+const (
+	virtioFS   = 0x6a656a63 // shares FUSE's protocol, and has a number of its own on some kernels
+	vboxSF     = 0x786f4256
+	vmwareHGFS = 0xbacbacbc
+)
+
+func sharedKind(magic int64) string {
+	switch magic {
+	case unix.FUSE_SUPER_MAGIC:
+		return "FUSE"
+	case virtioFS:
+		return "virtiofs"
+	case vboxSF:
+		return "a folder of VirtualBox"
+	case vmwareHGFS:
+		return "a folder of VMware"
+	}
+	return ""
 }
 
 // kindOf names a network file system by its number; see statfs(2).

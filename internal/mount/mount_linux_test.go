@@ -1,4 +1,4 @@
-package daemon
+package mount
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 
 func TestNetworkFS(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), "/dev/shm", "/proc", "/no such folder"} {
-		if kind := networkFS(dir); kind != "" {
+		if kind := Network(dir); kind != "" {
 			t.Errorf("%s lies on the network: %s", dir, kind)
 		}
 	}
@@ -19,6 +19,16 @@ func TestNetworkFS(t *testing.T) {
 	} {
 		if got := kindOf(kind); got != want {
 			t.Errorf("file system %x is %q, want %q", kind, got, want)
+		}
+	}
+	for kind, want := range map[int64]string{unix.FUSE_SUPER_MAGIC: "FUSE", vboxSF: "a folder of VirtualBox", unix.OVERLAYFS_SUPER_MAGIC: "", unix.BTRFS_SUPER_MAGIC: ""} {
+		if got := sharedKind(kind); got != want {
+			t.Errorf("file system %x is shared by %q, want %q", kind, got, want)
+		}
+	}
+	for _, dir := range []string{t.TempDir(), "/dev/shm", "/no such folder"} {
+		if kind := Silent(dir); kind != "" {
+			t.Errorf("%s sends no events: %s", dir, kind)
 		}
 	}
 	const table = `22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw

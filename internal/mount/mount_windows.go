@@ -1,4 +1,4 @@
-package daemon
+package mount
 
 import (
 	"path/filepath"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// networkFS names the kind of network file system that the folder lies on; ""
+// Network names the kind of network file system that the folder lies on; ""
 // if it lies on a disk of this machine, or if that cannot be told.
-func networkFS(dir string) string {
+func Network(dir string) string {
 	volume := filepath.VolumeName(dir)
 	if strings.HasPrefix(volume, `\\`) && !strings.HasPrefix(volume, `\\?\`) && !strings.HasPrefix(volume, `\\.\`) || strings.HasPrefix(strings.ToUpper(volume), `\\?\UNC\`) {
 		return "a share"
@@ -20,3 +20,7 @@ func networkFS(dir string) string {
 	}
 	return "a mapped drive"
 }
+
+// shared names the file system of the folder if it shows what others, of whom this
+// system hears nothing, may change. None is known here.
+func shared(string) string { return "" }

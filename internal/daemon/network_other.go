@@ -1,6 +1,0 @@
-//go:build !linux && !darwin && !windows
-
-package daemon
-
-// networkFS cannot tell on this system.
-func networkFS(string) string { return "" }
