@@ -19,6 +19,7 @@ const (
 	LookUp  Step = "look up" // find out whether an unanswered upload arrived
 	Collect Step = "collect" // fetch and write the results
 	Delete  Step = "delete"  // delete the remote copies, move the original
+	Survey  Step = "survey"  // ask for all that the service works on by its list; see [Surveyed]
 	Probe   Step = "probe"   // find out whether the service answers us again
 	Census  Step = "census"  // read the service's whole list; see [Counted]
 	Sweep   Step = "sweep"   // delete a document that no job needs
@@ -28,7 +29,7 @@ const (
 // with [Queue.Report].
 type Task struct {
 	Step  Step
-	Job   Job   // as it was when it was claimed; the zero Job for a Probe, a Census and a Sweep
+	Job   Job   // as it was when it was claimed; the zero Job for a Survey, a Probe, a Census and a Sweep
 	Twin  Job   // for Copy: the job whose results are wanted
 	Stray Stray // for Sweep
 
@@ -96,7 +97,11 @@ func (q *Queue) claim() (task Task, next time.Time, err error) {
 		q.counting, q.began = true, now.Round(0).UTC()
 	case task.Step == Sweep:
 		q.sweeping = true
+	case task.Step == Survey:
+		q.surveys.running, q.surveys.began = true, now.Round(0).UTC()
+		q.looksLast = true
 	default:
+		q.looksLast = task.Step == Collect || task.Step != Upload && q.looksLast
 		q.claimed[task.Job.ID] = true
 		if len(task.holds) > 0 {
 			q.probed(now, func(h Hold) bool { return slices.Contains(task.holds, h.Key()) })
@@ -148,7 +153,7 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 	sooner(at)
 
 	var due []dueJob
-	for _, l := range []lane{laneFinish, laneHeld, laneClear} {
+	for _, l := range []lane{laneFinish, laneDelete, laneHeld, laneClear} {
 		if d, ok := q.head(t, lanePrefix(l, 0)); ok {
 			due = append(due, d)
 		}
@@ -158,12 +163,33 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 	slices.SortFunc(uploads, func(a, b dueJob) int {
 		return cmp.Or(cmp.Compare(b.priority, a.priority), a.at.Compare(b.at), cmp.Compare(a.id, b.id))
 	})
+	survey := false
+	if look, ok := q.head(t, lanePrefix(laneLook, 0)); ok {
+		step := Collect
+		if now.Before(look.at) {
+			sooner(look.at)
+			step = ""
+		} else if step, at = q.look(t, look, now); step == "" {
+			sooner(at)
+		}
+		survey = step == Survey
+		switch { // looks in vain must not keep scans from being sent, nor these those
+		case step == "":
+		case q.looksLast && len(uploads) > 0 && !now.Before(uploads[0].at):
+			uploads = slices.Insert(uploads, 1, look)
+		default:
+			uploads = slices.Insert(uploads, 0, look)
+		}
+	}
 	for _, d := range append(due, uploads...) {
 		if now.Before(d.at) {
 			sooner(d.at)
 			continue
 		}
 		task, err = q.task(t, d)
+		if err == nil && survey && task.Step == Collect && !task.Job.ready() {
+			return Task{Step: Survey}, next, nil
+		}
 		if err != nil { // its record cannot be read: the others go on without it
 			q.damaged[d.id] = true
 			return Task{}, now, nil
@@ -308,6 +334,9 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 	if task.Step == Census || task.Step == Sweep {
 		return Job{}, q.reportChore(task, o)
 	}
+	if task.Step == Survey {
+		return Job{}, q.reportSurvey(o)
+	}
 	_, sending := o.(Sending)
 	var j Job
 	found := false
@@ -337,12 +366,9 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 		return err
 	})
 	if err == nil {
-		now := time.Now()
-		if !q.policy.told && j.Announced.IsZero() { // else it is not for us to say when a result is there
-			q.policy.looks.learn(task.Job, o, now)
-		}
+		q.looked(task.Job, j, o)
 		q.policy.told = q.policy.told || !j.Announced.Equal(task.Job.Announced) && !j.Announced.IsZero()
-		q.policy.listen(task.Job.State, j, o, now)
+		q.policy.listen(task.Job.State, j, o, time.Now())
 	}
 	if err == nil && found {
 		err = fmt.Errorf("%w: the service has it already", ErrHeld)
@@ -397,7 +423,7 @@ func (q *Queue) Drained(ctx context.Context) error {
 }
 
 func (q *Queue) drained() (bool, error) {
-	if len(q.claimed) > 0 || q.probing || q.counting || q.sweeping {
+	if len(q.claimed) > 0 || q.probing || q.counting || q.sweeping || q.surveys.running {
 		return false, nil
 	}
 	now := time.Now()
@@ -413,7 +439,9 @@ func (q *Queue) drained() (bool, error) {
 		if blocked {
 			return nil
 		}
-		for l, horizon := range map[lane]time.Duration{laneFinish: 1<<63 - 1, laneHeld: 0, laneClear: time.Minute} {
+		for l, horizon := range map[lane]time.Duration{
+			laneFinish: 1<<63 - 1, laneLook: 1<<63 - 1, laneDelete: 1<<63 - 1, laneHeld: 0, laneClear: time.Minute,
+		} {
 			d, ok := q.head(t, lanePrefix(l, 0))
 			if ok && d.at.Sub(now) <= horizon {
 				drained = false

@@ -80,6 +80,7 @@ func (q *Queue) Hint(document string) (j Job, woken bool, err error) {
 	})
 	if err == nil && woken {
 		q.policy.told = true
+		q.policy.looks.learn(j, j.Announced)
 	}
 	return j, woken && err == nil, err
 }
@@ -118,18 +119,18 @@ func (p *policy) listen(from State, j Job, o Outcome, now time.Time) {
 	}
 }
 
-// firstLook is how long after its upload a job's result is asked for first.
-func (p policy) firstLook(j Job) time.Duration {
+// firstLook is when the result of a job that was just uploaded is asked for.
+func (p policy) firstLook(j Job, now time.Time) time.Time {
 	if p.told {
-		return firstSlowLook
+		return now.Add(firstSlowLook)
 	}
-	return p.looks.first(j)
+	return p.looks.next(j, now, p.scarce)
 }
 
-// nextAsked is how long to let the service go on working before asking again.
-func (p policy) nextAsked(j Job) time.Duration {
+// nextAsked is when a job that the service still works on is asked for again.
+func (p policy) nextAsked(j Job, now time.Time) time.Time {
 	if p.told && j.Announced.IsZero() {
-		return slowLook - spread(j, slowLook/10)
+		return now.Add(slowLook - spread(j, slowLook/10))
 	}
-	return lookDelay(j)
+	return p.looks.next(j, now, p.scarce)
 }

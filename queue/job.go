@@ -59,6 +59,15 @@ const (
 	Cancelled State = "cancelled"
 )
 
+// A Hint is what is said of a job's document, by the service's list or by a
+// webhook. It makes the job due; what the service answers then is what counts.
+type Hint string
+
+const (
+	HintReady  Hint = "ready"  // its result can be collected
+	HintFailed Hint = "failed" // the service failed with it
+)
+
 // States lists every state in the order in which a job meets them.
 var States = []State{Queued, Uploading, Doubtful, Processing, Written, Done, Rejected, Failed, Cancelled}
 
@@ -200,6 +209,8 @@ type Job struct {
 	Due      time.Time `json:"due,omitzero"`
 	Attempts int       `json:"attempts,omitempty"` // of this step
 	Looks    int       `json:"looks,omitempty"`    // how often the service was asked for this step
+	Looked   time.Time `json:"looked,omitzero"`    // when it was last seen to be still at work
+	Hint     Hint      `json:"hint,omitempty"`     // what the service is said to have made of it
 	HeldBy   Cause     `json:"held_by,omitempty"`  // why a step of a paid job could not be taken
 	Error    string    `json:"error,omitempty"`    // of the last attempt, in plain words
 	Cancel   bool      `json:"cancel,omitempty"`   // by hand, to take effect at the next safe point

@@ -53,6 +53,8 @@ var legal = map[State]map[kind][]State{
 		"collected":      {Written, Done},
 		"part collected": {Queued, Processing, Cancelled},
 		"part lost":      {Processing, Failed},
+		"hinted":         {Processing},
+		"asked":          {Processing},
 		"retry":          {Processing, Failed, Cancelled},
 		"reject":         {Rejected},
 		"fail":           {Failed},
@@ -104,7 +106,8 @@ var legal = map[State]map[kind][]State{
 type policy struct {
 	doubt        time.Duration // how long an unanswered upload is looked for
 	longestDelay time.Duration // between two attempts, unless the service asks for more
-	looks        looks         // when results are asked for first
+	looks        *looks        // when results are asked for
+	scarce       bool          // others could use the requests: see [looks.next]
 	told         bool          // the service announces results; see [Queue.Hint]
 }
 
@@ -151,7 +154,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		}
 		j.next(Processing, now)
 		j.Announced = time.Time{}
-		j.Due = now.Add(p.firstLook(j))
+		j.Due = p.firstLook(j, now)
 	case adopted:
 		return j.adopted(o, now)
 	case Unanswered:
@@ -170,8 +173,13 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 			j.Error = fmt.Sprintf("the service has not finished within %v", processingLimit)
 			return j.endPaid(now)
 		}
-		j.Attempts = 0
-		j.Due = now.Add(p.nextAsked(j))
+		j.Attempts, j.Hint, j.Looked = 0, "", j.asked(now)
+		j.Due = p.nextAsked(j, now)
+	case hinted:
+		j.Hint, j.Due = o.hint, now
+	case asked:
+		j.Looked = now
+		j.Due = p.nextAsked(j, now)
 	case Divided:
 		j = j.divided(o)
 		j.Due = now
@@ -217,7 +225,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 	case announced:
 		j.Announced = now
 		if j.Attempts == 0 { // where trouble makes it wait it waits
-			j.Due = now
+			j.Due, j.Hint = now, HintReady
 		}
 	case crashed:
 		// When the process ended nobody knows; by now it cannot be sending.
@@ -251,12 +259,14 @@ func (j *Job) next(s State, now time.Time) {
 		j.Error = ""
 	}
 	j.State, j.Due, j.Looks = s, now, 0
+	j.Hint, j.Looked = "", time.Time{}
 }
 
 // end enters a final state; what is left over is to be cleared away at once.
 func (j Job) end(s State, now time.Time) Job {
 	j.State, j.Finished, j.Cancel = s, now, false
 	j.Attempts, j.Looks, j.Due = 0, 0, time.Time{}
+	j.Hint, j.Looked = "", time.Time{}
 	switch s {
 	case Done:
 		j.Error = ""
@@ -563,17 +573,6 @@ func (p policy) nextLook(j Job, now time.Time) time.Time {
 		}
 	}
 	return next
-}
-
-// lookDelay is how long to let the service go on working before asking again. A photo
-// takes it 3 to 4 s, several pages 10 to 30.
-func lookDelay(j Job) time.Duration {
-	d := 2 * time.Second
-	for range min(j.Looks, 8) {
-		d += d / 2
-	}
-	d = min(d, 20*time.Second)
-	return d - spread(j, d/10)
 }
 
 // spread is a duration below most, which differs from job to job and from

@@ -35,6 +35,8 @@ reject       queued>queued,rejected  uploading>rejected  processing>rejected
 fail         processing>failed
 gone         processing>failed
 changed      queued>gone,cancelled  uploading>gone,cancelled
+hinted       processing>processing
+asked        processing>processing
 interrupted  queued>queued,cancelled  uploading>queued,cancelled  doubtful>doubtful  processing>processing,cancelled
 interrupted  written>written  rejected>rejected  failed>failed  cancelled>cancelled
 held         queued>queued,cancelled  uploading>queued,cancelled  doubtful>doubtful  processing>processing,cancelled
@@ -85,7 +87,7 @@ func everyOutcome() []Outcome {
 		Uploaded{Document: "other", Twins: []string{"latest"}},
 		Unanswered{Err: errTrouble}, Unanswered{Err: errTrouble, Accepted: true}, crashed{}, NotFound{}, NotFound{Later: true}, NotFound{Nameless: true},
 		Divided{Parts: parts()}, PartCollected{}, PartLost{Part: 0, Err: errTrouble}, PartLost{Part: 1, Err: errTrouble},
-		Pending{}, Collected{}, Deleted{}, Deleted{Documents: []string{"d"}}, Deleted{Documents: []string{"t"}},
+		Pending{}, hinted{HintReady}, asked{}, Collected{}, Deleted{}, Deleted{Documents: []string{"d"}}, Deleted{Documents: []string{"t"}},
 		Deleted{Documents: []string{"t", "d"}, Moved: "/done/a.pdf"}, Deleted{Documents: []string{"d"}, Stays: true},
 		Retry{Err: errTrouble}, Retry{Err: errTrouble, After: 5 * time.Minute}, Reject{Err: errTrouble},
 		Fail{Err: errTrouble}, Gone{Err: errTrouble}, Changed{}, Interrupted{},
@@ -612,7 +614,7 @@ func TestProcessingLimit(t *testing.T) {
 	}
 
 	var waits []time.Duration
-	for now := noon; len(waits) < 12; {
+	for now := noon; len(waits) < 40; {
 		j, err = j.move(Pending{}, now, usual)
 		if err != nil {
 			t.Fatal(err)
@@ -620,8 +622,8 @@ func TestProcessingLimit(t *testing.T) {
 		waits = append(waits, j.Due.Sub(now))
 		now = j.Due
 	}
-	if waits[0] > 4*time.Second || slices.Max(waits) > 20*time.Second || waits[11] < 15*time.Second {
-		t.Errorf("it asks after %v; want soon at first, then every 20s", waits)
+	if waits[0] > 6*time.Second || slices.Max(waits) > time.Minute || waits[39] < 50*time.Second {
+		t.Errorf("it asks after %v; want soon at first, in the end every minute", waits)
 	}
 }
 

@@ -83,8 +83,9 @@ func (t *tx) noteEnd(old, j Job) {
 	}
 }
 
-// post writes the entries for the jobs that came to their end. It comes last
-// in a transaction, when all that follows from an end has been counted.
+// post writes the entries for the jobs that came to their end, and what was
+// learned. It comes last in a transaction, when all that follows from an end has
+// been counted.
 func (t *tx) post() {
 	for i, id := range t.ended {
 		if slices.Contains(t.ended[:i], id) {
@@ -99,6 +100,10 @@ func (t *tx) post() {
 		t.enqueue(Entry{At: t.now, Job: j, Paid: identity.Paid, Resends: identity.Resends})
 	}
 	t.ended = nil
+	if l := t.policy.looks; l.worthKeeping() {
+		t.putJSON(bucketMeta, keyLooks, l.kinds)
+		t.keptLooks = true
+	}
 }
 
 // enqueue puts an entry into the outbox under the next number.

@@ -56,7 +56,9 @@ type PartLost struct {
 }
 
 // Collected says that every result that the service makes is on disk and synced.
-type Collected struct{}
+type Collected struct {
+	Ready time.Time // when the service first gave one of them; zero if it was not asked
+}
 
 // Deleted says that what was left over has been cleared away.
 type Deleted struct {
@@ -106,6 +108,10 @@ type Answered struct{}
 type (
 	// crashed says that a process ended while the job was uploading.
 	crashed struct{}
+	// hinted says what the service is said to have made of it.
+	hinted struct{ hint Hint }
+	// asked says that the service's list shows it as still at work.
+	asked struct{}
 	// cancel says that a person wants no more of it. busy: a worker has it.
 	cancel struct{ busy bool }
 	// again says that a person wants another try. If it has to be sent, then
@@ -120,6 +126,8 @@ type (
 )
 
 func (crashed) kind() kind       { return "crashed" }
+func (hinted) kind() kind        { return "hinted" }
+func (asked) kind() kind         { return "asked" }
 func (cancel) kind() kind        { return "cancel" }
 func (again) kind() kind         { return "again" }
 func (Sending) kind() kind       { return "sending" }

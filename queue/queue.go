@@ -85,8 +85,10 @@ type Queue struct {
 	probing bool            // a worker has the probe of the account
 	// A worker has the census, or the deletion of a stray.
 	counting, sweeping bool
-	began              time.Time     // the census that a worker has, or had last
-	strayDue           time.Time     // no stray is due before
+	began              time.Time // the census that a worker has, or had last
+	strayDue           time.Time // no stray is due before
+	surveys            surveys
+	looksLast          bool          // a look was claimed since the last upload was
 	changed            chan struct{} // closed, and replaced, when something changed
 
 	uncertain error // wraps ErrUncertain; nil while all is well
@@ -113,12 +115,13 @@ func Open(c Config) (*Queue, error) {
 	}
 	q := &Queue{
 		installation: c.Installation,
-		policy:       policy{doubt: c.Doubt, longestDelay: c.LongestDelay, looks: looks{}},
+		policy:       policy{doubt: c.Doubt, longestDelay: c.LongestDelay, looks: &looks{}},
 		configured:   c.Folders,
 		holds:        map[string]Hold{},
 		folders:      map[string]folder{},
 		claimed:      map[uint64]bool{},
 		damaged:      map[uint64]bool{},
+		surveys:      surveys{alone: map[uint64]bool{}},
 		changed:      make(chan struct{}),
 	}
 	var file *os.File
@@ -288,6 +291,7 @@ func (q *Queue) load() error {
 		if err := t.loadCensus(); err != nil {
 			return err
 		}
+		t.loadLooks()
 		return t.recover()
 	})
 }

@@ -115,7 +115,9 @@ func key64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 type lane byte
 
 const (
-	laneFinish lane = 'f' // paid for: look up, collect, delete
+	laneFinish lane = 'f' // paid for, and something can be had: look up, collect
+	laneDelete lane = 'd' // results are here: delete the remote copy
+	laneLook   lane = 'l' // the service may still be at work: collect, if it is not
 	laneHeld   lane = 'h' // paid for, but something is in the way that is not the file's
 	laneClear  lane = 'x' // nobody waits: remote copies and originals of jobs that came to nothing
 	laneUpload lane = 'u' // to be sent, by folder
@@ -129,8 +131,18 @@ func (j Job) lane() lane {
 		return laneHeld
 	case j.State.Final():
 		return laneClear
+	case j.State == Written:
+		return laneDelete
+	case j.State == Processing && !j.ready():
+		return laneLook
 	}
 	return laneFinish
+}
+
+// ready reports whether a job that is processing is to be collected, and not
+// only looked at.
+func (j Job) ready() bool {
+	return j.Hint != "" || j.Attempts > 0 || len(j.Results) > 0 || j.gathered() || j.Cancel
 }
 
 // dueKey is where the job stands in the due index; nil if it does not.
@@ -168,6 +180,7 @@ type tx struct {
 	ended      []uint64 // jobs that the journal is to tell of
 	census     census
 	strayDue   bool // some stray is due at another time
+	keptLooks  bool // what was learned of the service's times is in the transaction
 	err        error
 }
 
@@ -259,6 +272,9 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 	if t.strayDue {
 		q.strayDue = time.Time{}
 	}
+	if t.keptLooks {
+		q.policy.looks.unsaved = 0
+	}
 	q.wake()
 	return nil
 }
@@ -344,7 +360,12 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	if d, ok := o.(Divided); ok {
 		o = t.marked(j, d)
 	}
-	next, err := j.move(o, t.now, t.policy)
+	p := t.policy
+	switch o.(type) {
+	case Uploaded, Pending, asked:
+		p.scarce = t.scarce(t.now)
+	}
+	next, err := j.move(o, t.now, p)
 	if err != nil {
 		return j, err
 	}

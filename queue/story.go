@@ -23,7 +23,7 @@ func (t *tx) tell(j, next Job, o Outcome) {
 	if o != nil {
 		e.What, e.Note = string(o.kind()), reason(o)
 		switch o.(type) {
-		case Pending, Interrupted:
+		case Pending, Interrupted, hinted, asked:
 			return
 		case NotFound:
 			if next.State == j.State {

@@ -71,6 +71,10 @@ func (u *Uploader) tellAccount(t queue.Task, o queue.Outcome) {
 		return
 	}
 	switch t.Step {
+	case queue.Survey:
+		if o, ok := o.(queue.Retry); ok {
+			u.Log.Info("the service's list is of no use, every job is asked for by itself", keyError, o.Err)
+		}
 	case queue.Probe:
 		if _, ok := o.(queue.Answered); ok {
 			u.Log.Info("the service answers again")

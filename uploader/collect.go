@@ -15,6 +15,12 @@ import (
 // for the first of them is how it asks whether the service has finished.
 func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 	j := t.Job
+	if j.Hint == queue.HintFailed {
+		if d, err := u.API.Status(ctx, j.Document); err == nil && d.Status == "failed" {
+			return queue.Fail{Err: failed(d)}
+		}
+	}
+	var ready time.Time
 	made, refused := 0, ""
 	for _, format := range j.Options.Formats {
 		r, _ := j.Result(format)
@@ -33,7 +39,11 @@ func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 			}
 		}
 		err := u.Files.Write(ctx, j, format, func(into hwocr.File) error {
-			return u.download(ctx, j, format, into)
+			err := u.download(ctx, j, format, into)
+			if err == nil && ready.IsZero() {
+				ready = time.Now()
+			}
+			return err
 		}, u.reserve(j, format))
 		if err == nil {
 			made++
@@ -53,7 +63,7 @@ func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 	if made == 0 {
 		return queue.Reject{Err: fmt.Errorf("the service makes none of the wanted formats of it: %s", refused)}
 	}
-	return queue.Collected{}
+	return queue.Collected{Ready: ready}
 }
 
 // download fetches one format. An empty text may be that of an empty page, or

@@ -492,7 +492,8 @@ func TestLooksKeepOut(t *testing.T) {
 		var listing, deleting atomic.Int32
 		b := newBench(t, setup{workers: 4, transport: service(func(op string, req *http.Request) (*http.Response, error) {
 			count := map[string]*atomic.Int32{opList: &listing, opDelete: &deleting}[op]
-			if count != nil {
+			survey := op == opList && !req.URL.Query().Has("page") // may miss what it likes
+			if count != nil && !survey {
 				count.Add(1)
 				defer count.Add(-1)
 				if listing.Load() > 0 && deleting.Load() > 0 {

@@ -31,6 +31,7 @@ type API interface {
 	Status(ctx context.Context, id string) (hwocr.Document, error)
 	Download(ctx context.Context, id, format string, into hwocr.File) (int64, error)
 	Documents(ctx context.Context, perPage int) iter.Seq2[hwocr.Document, error]
+	Page(ctx context.Context, perPage, n int) (documents []hwocr.Document, more bool, err error)
 	Delete(ctx context.Context, id string) error
 }
 
@@ -186,6 +187,8 @@ func (u *Uploader) take(ctx context.Context, t queue.Task) {
 		o = u.collect(ctx, t)
 	case queue.Delete:
 		o = u.delete(ctx, t)
+	case queue.Survey:
+		o = u.survey(ctx)
 	case queue.Probe:
 		o = u.probe(ctx)
 	case queue.Census:

@@ -34,6 +34,10 @@ func (l *line) Documents(ctx context.Context, perPage int) iter.Seq2[hwocr.Docum
 	return l.Load().Documents(ctx, perPage)
 }
 
+func (l *line) Page(ctx context.Context, perPage, n int) ([]hwocr.Document, bool, error) {
+	return l.Load().Page(ctx, perPage, n)
+}
+
 func (l *line) Delete(ctx context.Context, id string) error { return l.Load().Delete(ctx, id) }
 
 // watch runs the watcher until ctx is done; whenever another configuration

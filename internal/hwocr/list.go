@@ -35,7 +35,7 @@ func (c *Client) Documents(ctx context.Context, perPage int) iter.Seq2[Document,
 		var before map[string]bool // ids on the page before
 		count, repeats := 0, 0
 		for n := 1; n <= maxPages && count <= maxDocuments; n++ {
-			list, err := c.page(ctx, op, perPage, n)
+			list, err := c.page(ctx, op, fmt.Sprintf("per_page=%d&page=%d", perPage, n))
 			if err == nil && total.known && list.total.known && list.total.value < total.value {
 				err = &Error{Op: op, Status: http.StatusOK, Err: ErrShifted}
 			}
@@ -78,10 +78,24 @@ func (c *Client) Documents(ctx context.Context, perPage int) iter.Seq2[Document,
 	}
 }
 
+// Page returns one page of the list of the account's documents, newest first, counted
+// from 1, and whether there is another: enough for who does not need to see all.
+func (c *Client) Page(ctx context.Context, perPage, n int) (documents []Document, more bool, err error) {
+	query := fmt.Sprintf("per_page=%d", perPage)
+	if n > 1 {
+		query += fmt.Sprintf("&page=%d", n)
+	}
+	list, err := c.page(ctx, "list", query)
+	if err != nil {
+		return nil, false, err
+	}
+	return list.documents, list.rows > 0 && n < list.last, nil
+}
+
 // page asks for one page by its number. The address of the next one, which the service
 // names too, may lead to another host.
-func (c *Client) page(ctx context.Context, op string, perPage, n int) (page, error) {
-	resp, err := c.ask(ctx, op, http.MethodGet, fmt.Sprintf("/documents?per_page=%d&page=%d", perPage, n))
+func (c *Client) page(ctx context.Context, op, query string) (page, error) {
+	resp, err := c.ask(ctx, op, http.MethodGet, "/documents?"+query)
 	if err != nil {
 		return page{}, err
 	}
