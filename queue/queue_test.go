@@ -1548,3 +1548,62 @@ func FuzzUploadName(f *testing.F) {
 		}
 	})
 }
+
+func TestToday(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open(t)
+		finish := func(name string) {
+			t.Helper()
+			if _, err := q.Cancel(add(t, q, scan("/in/"+name, name))[0].ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := func(cancelled int) {
+			t.Helper()
+			if d, err := q.Today(); err != nil || d != (Day{Cancelled: cancelled}) {
+				t.Errorf("%+v, %v; want %d cancelled", d, err, cancelled)
+			}
+		}
+		want(0)
+		finish("a")
+		finish("b")
+		want(2)
+		for range 2 * daysKept {
+			time.Sleep(24 * time.Hour)
+			want(0)
+			finish(time.Now().Format(time.DateOnly))
+			want(1)
+		}
+		n := 0
+		q.db.View(func(b *bbolt.Tx) error {
+			c := b.Bucket(bucketMeta).Cursor()
+			for k, _ := c.Seek([]byte(dayPrefix)); bytes.HasPrefix(k, []byte(dayPrefix)); k, _ = c.Next() {
+				n++
+			}
+			return nil
+		})
+		if n > daysKept+1 {
+			t.Errorf("%d days are kept", n)
+		}
+	})
+}
+
+func TestSearch(t *testing.T) {
+	q := open(t)
+	for i := range 30 {
+		add(t, q, scan(fmt.Sprintf("/in/Letter %d.pdf", i), fmt.Sprint(i)))
+	}
+	var found []string
+	for j, err := range q.All(Filter{Text: "lETTER 2", Limit: 4}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, filepath.Base(j.Path))
+	}
+	if len(found) != 11 || found[0] != "Letter 29.pdf" || found[10] != "Letter 2.pdf" {
+		t.Errorf("%q", found)
+	}
+	if page, err := q.List(Filter{Text: "/in/"}); len(page.Jobs) != 30 || page.Next != 0 || err != nil {
+		t.Errorf("%d jobs, next %d, %v", len(page.Jobs), page.Next, err)
+	}
+}

@@ -505,6 +505,7 @@ func (t *tx) write(old, j Job) {
 	t.put(bucketJobs, key64(j.ID), record)
 	t.index(old, j)
 	t.noteEnd(old, j)
+	t.countDay(old, j)
 }
 
 // remove takes a job out of the file and of every index. What was paid for its
