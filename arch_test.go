@@ -29,7 +29,7 @@ var may = map[string][]string{
 	"scandrop/internal/webhook":    {},
 	"scandrop/internal/result":     {"internal/atomicfile"},
 	"scandrop/internal/control":    {"queue"},
-	"scandrop/internal/web":        {"queue", "internal/control"},
+	"scandrop/internal/web":        {"queue", "internal/control", "internal/tiff"},
 	"scandrop/internal/daemon": {"watcher", "uploader", "queue",
 		"internal/hwocr", "internal/config", "internal/mount", "internal/result", "internal/journal", "internal/atomicfile", "internal/pages",
 		"internal/control", "internal/web", "internal/webhook"},

@@ -32,6 +32,7 @@ type Job struct {
 	Pages    int         `json:"pages,omitempty"`
 	Results  []Result    `json:"results"`
 	Attempts int         `json:"attempts"`
+	Looks    int         `json:"looks,omitempty"` // how often the service was asked for it
 	Error    string      `json:"error,omitempty"`
 	Cancel   bool        `json:"cancel,omitempty"` // asked for, to take effect at the next safe point
 	Next     string      `json:"next,omitempty"`   // what happens next, in plain words
@@ -70,7 +71,7 @@ func View(j queue.Job, holds []queue.Hold) Job {
 	v := Job{
 		ID: j.ID, State: j.State, Scan: j.Path, Moved: j.Moved, Folder: j.Folder, Action: j.Options.Action,
 		Size: j.Size, SameAs: j.Twin, Document: j.Document, Mark: j.Mark, Pages: j.Pages,
-		Results: []Result{}, Attempts: j.Attempts, Error: j.Error, Cancel: j.Cancel, Next: next(j, holds),
+		Results: []Result{}, Attempts: j.Attempts, Looks: j.Looks, Error: j.Error, Cancel: j.Cancel, Next: next(j, holds),
 		Due: j.Due, Added: j.Added, Sent: j.Sent, Uploaded: j.Uploaded, Finished: j.Finished,
 	}
 	if !j.Content.IsZero() {
@@ -157,6 +158,57 @@ func (j Job) Below() string {
 	return rel
 }
 
+// Say tells an event of a story in plain words, and whether it is trouble.
+func Say(e queue.Event) (text string, trouble bool) {
+	words := map[string]string{
+		"noticed":    "Noticed: it had stopped changing, was read for its digest, and queued",
+		"sending":    "Sent to the service",
+		"uploaded":   "The service has it",
+		"unanswered": "Sent, and not answered: it may have arrived",
+		"not found":  "Not found at the service",
+		"collected":  "Its results are on the disk",
+		"deleted":    "Its copy at the service is deleted",
+		"retry":      "That did not work; it is tried again",
+		"reject":     "Rejected",
+		"fail":       "The service failed with it",
+		"gone":       "The copy at the service is gone",
+		"held":       "Held: the trouble is not this file's",
+		"changed":    "The file changed before it was sent",
+		"crashed":    "scandrop ended while it was being sent",
+		"cancel":     "Cancelled by hand",
+		"again":      "Another try was asked for",
+	}
+	if text = words[e.What]; text == "" {
+		text = e.What
+	}
+	switch e.What {
+	case "noticed":
+		if e.State == queue.Rejected {
+			text, trouble = "Noticed, and rejected", true
+		}
+	case "retry":
+		if e.State == queue.Failed {
+			text = "That did not work, and was tried often enough"
+		}
+		trouble = true
+	case "unanswered", "reject", "fail", "gone", "held", "crashed":
+		trouble = true
+	case "deleted":
+		if e.State == queue.Done {
+			text = "Done: " + strings.ToLower(text[:1]) + text[1:]
+		}
+	}
+	if e.Note != "" {
+		text += ": " + e.Note
+	}
+	return text, trouble
+}
+
+// Dropped says where a scan that was dropped lies.
+type Dropped struct {
+	Scan string `json:"scan"`
+}
+
 // A Page is one page of the list, newest first.
 type Page struct {
 	Jobs []Job  `json:"jobs"`
@@ -180,6 +232,9 @@ func ViewHold(h queue.Hold) Hold {
 
 // Counts are numbers of jobs by state. States without jobs are left out.
 type Counts map[queue.State]int
+
+// Of is how many jobs are in the state.
+func (c Counts) Of(s queue.State) int { return c[s] }
 
 // Open is how many jobs are not at their end.
 func (c Counts) Open() int {

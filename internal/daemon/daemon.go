@@ -141,6 +141,7 @@ type daemon struct {
 	webhook  *webhook.Hook // nil: none
 	began    time.Time
 	changed  atomic.Int64 // scans that went back to the watcher
+	page     *page        // nil for none
 	left     int          // scans that never stopped changing, of a run once
 	done     atomic.Int64
 }
@@ -171,7 +172,7 @@ func (d *daemon) prepare() error {
 			case queue.Done:
 				d.done.Add(1)
 			}
-			d.Moved(j)
+			d.moved(j)
 		},
 	})
 	if err := d.settle(d.Config); err != nil {
@@ -367,9 +368,17 @@ func (d *daemon) add(files []watcher.File, options map[string]queue.Options) err
 		if a.Replaced != 0 {
 			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
 		}
-		d.Moved(a.Job)
+		d.moved(a.Job)
 	}
 	return nil
+}
+
+// moved tells everybody who wants to know that a job was added or moved on.
+func (d *daemon) moved(j queue.Job) {
+	if d.page != nil {
+		d.page.Moved(j)
+	}
+	d.Moved(j)
 }
 
 // looked turns what a scan of a folder showed into a hold or its release.
@@ -418,7 +427,7 @@ func (d *daemon) held(key string) bool {
 // run starts the parts and waits for them.
 func (d *daemon) run(ctx context.Context) error {
 	d.Log.Info("scandrop started", "version", d.Version, "folders", len(d.Config.Folders), "state_folder", d.Config.State)
-	page := d.openPage()
+	d.page = d.openPage()
 	endJournal := d.keepJournal(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
@@ -443,9 +452,9 @@ func (d *daemon) run(ctx context.Context) error {
 		d.beat(ctx)
 		return nil
 	})
-	if page != nil {
+	if d.page != nil {
 		g.Go(func() error {
-			page.serve(ctx, d)
+			d.page.serve(ctx, d)
 			return nil
 		})
 	}

@@ -57,7 +57,7 @@ func inUse(err error) bool {
 
 func (d *daemon) listen(c config.Status) (*page, error) {
 	w := web.Config{
-		Queue: d.queue, Files: hotFiles{newFiles(d.Config.State, d.Config.Folders), d.Config}, About: d.about,
+		Queue: d.queue, Files: hotFiles{newFiles(d.Config.State, d.Config.Folders)}, About: d.about,
 		MaxScan: maxUpload, Log: d.Log,
 	}
 	var err error
@@ -150,10 +150,7 @@ func (d *daemon) about() control.Status {
 }
 
 // hotFiles are the scans and results that the page shows, and takes.
-type hotFiles struct {
-	files
-	config *config.Config
-}
+type hotFiles struct{ files }
 
 // Scan implements [web.Files].
 func (f hotFiles) Scan(j queue.Job) (io.ReadSeekCloser, error) { return f.file(j, j.Original()) }

@@ -27,15 +27,13 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.Write(append(text, '\n'))
 }
 
-// problem says why a request is not fulfilled.
-func (s *Server) problem(w http.ResponseWriter, _ *http.Request, status int, p *control.Problem) {
-	answer(w, status, p)
-}
-
 // failed says why by the error.
 func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	refused, isRefused := errors.AsType[*queue.RefusedError](err)
 	bad, isBad := errors.AsType[*badRequest](err)
+	missing, isMissing := errors.AsType[*noFile](err)
+	unknown, isUnknown := errors.AsType[*notAScan](err)
+	_, isLong := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case errors.Is(err, queue.ErrNoJob):
 		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNoJob, Message: err.Error(),
@@ -44,6 +42,14 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, http.StatusConflict, &control.Problem{Code: control.CodeRefused, Message: refused.Error()})
 	case isBad:
 		s.problem(w, r, http.StatusBadRequest, &control.Problem{Code: control.CodeBad, Message: bad.what, Hint: bad.hint})
+	case isMissing:
+		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNoFile, Message: missing.Error()})
+	case isUnknown:
+		s.problem(w, r, http.StatusUnsupportedMediaType, &control.Problem{Code: control.CodeType, Message: unknown.Error(),
+			Hint: "PDF, JPG, PNG, TIFF, HEIC and GIF are taken"})
+	case isLong, errors.Is(err, errTooBig):
+		s.problem(w, r, http.StatusRequestEntityTooLarge, &control.Problem{Code: control.CodeTooBig, Message: errTooBig.Error(),
+			Hint: fmt.Sprintf("at most %s are taken", size(s.MaxScan))})
 	default:
 		s.Log.Error("a request to the page failed", "method", r.Method, "error", err)
 		s.problem(w, r, http.StatusInternalServerError, &control.Problem{Code: control.CodeFailed, Message: err.Error()})
@@ -66,6 +72,11 @@ func (s *Server) status() (control.Status, error) {
 	for _, h := range s.Queue.Holds() {
 		st.Holds = append(st.Holds, control.ViewHold(h))
 	}
+	today, err := s.Queue.Today()
+	if err != nil {
+		return st, err
+	}
+	st.Today = control.Today{Done: today.Done, Failed: today.Failed, Rejected: today.Rejected, Pages: today.Pages}
 	st.Jobs = control.Counts{}
 	configured := map[string]bool{}
 	for i := range st.Folders {
@@ -221,12 +232,15 @@ func (s *Server) act(r *http.Request) (j queue.Job, err error) {
 	}
 	if err == nil {
 		s.Log.Info("by hand", "what", r.PathValue("action"), "job", j.ID, "state", j.State)
+		if _, gone := s.Queue.Get(j.ID); gone != nil {
+			j.State = "" // for those who look
+		}
+		s.Moved(j)
 	}
 	return j, err
 }
 
 func (s *Server) apiAct(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, bodySize)
 	j, err := s.act(r)
 	if err != nil {
 		s.failed(w, r, err)
@@ -248,7 +262,6 @@ func (s *Server) release(r *http.Request) (int, error) {
 }
 
 func (s *Server) apiRelease(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, bodySize)
 	n, err := s.release(r)
 	if err != nil {
 		s.failed(w, r, err)

@@ -73,6 +73,13 @@ func (s *sessions) use(code string) (session string, ok bool) {
 	return s.begin(), true
 }
 
+// start begins a session.
+func (s *sessions) start() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begin()
+}
+
 // begin makes a session; the caller holds s.mu.
 func (s *sessions) begin() string {
 	now := time.Now()
@@ -109,11 +116,35 @@ func (s *Server) cookie() string {
 // session.
 func (s *Server) allowed(r *http.Request) bool {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		given, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.Token))
-		return s.Token != "" && subtle.ConstantTimeCompare(given[:], want[:]) == 1
+		return s.Token != "" && same(strings.TrimSpace(token), s.Token)
 	}
 	c, err := r.Cookie(s.cookie())
 	return err == nil && s.sessions.good(c.Value)
+}
+
+// same compares secrets in a time that tells nothing of either.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// guesses bounds how often passwords are tried, by all together.
+type guesses struct {
+	mu    sync.Mutex
+	since time.Time
+	n     int
+}
+
+const guessesAMinute = 10
+
+func (g *guesses) allow() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); now.Sub(g.since) >= time.Minute {
+		g.since, g.n = now, 0
+	}
+	g.n++
+	return g.n <= guessesAMinute
 }
 
 // session lets only those through who may.

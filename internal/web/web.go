@@ -16,6 +16,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -70,6 +71,10 @@ type Server struct {
 	sessions *sessions
 	handler  http.Handler
 
+	templates *template.Template
+	hub       *hub
+	previews  chan struct{} // one for each that is being made
+	guesses   guesses
 	readiness readiness
 }
 
@@ -79,7 +84,8 @@ func New(c Config, l net.Addr) *Server {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Config: c, sessions: newSessions()}
+	const previews = 2
+	s := &Server{Config: c, sessions: newSessions(), templates: templates(), hub: newHub(), previews: make(chan struct{}, previews)}
 	s.host, s.loopback = reach(l)
 	s.handler = s.routes()
 	return s
@@ -142,6 +148,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*s.Certificate}}
 		l = tls.NewListener(l, server.TLSConfig)
 	}
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.watch(watching)
+	}()
+	defer func() {
+		stop()
+		<-watched
+	}()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {
@@ -254,8 +270,15 @@ func (s *Server) hostAllowed(header string) bool {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.table() {
-		h := http.Handler(r.serve)
-		if !r.open {
+		body := int64(bodySize)
+		if r.who == drops {
+			body = 20 * s.MaxScan
+		}
+		h := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			q.Body = http.MaxBytesReader(w, q.Body, body)
+			r.serve(w, q)
+		}))
+		if r.who != anybody {
 			h = s.session(h)
 		}
 		mux.Handle(r.pattern, h)
@@ -283,7 +306,6 @@ func (s *Server) routes() http.Handler {
 				Hint:    "ask for it by its address, or by a name that its certificate is for"})
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, s.MaxScan+1<<20)
 		inner.ServeHTTP(w, r)
 	})
 }
@@ -294,22 +316,48 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src
 // A route is one thing that is served.
 type route struct {
 	pattern string
-	open    bool // for everybody
+	who     who
 	serve   http.HandlerFunc
 }
 
+// who may ask for something.
+type who int
+
+const (
+	known   who = iota // who has a session, or the token
+	anybody            // of this machine, or whoever else reaches the listener
+	drops              // like known, and may bring scans
+)
+
 func (s *Server) table() []route {
 	return []route{
-		{"GET /healthz", true, s.healthz},
-		{"GET /readyz", true, s.readyz},
-		{"GET /login", true, s.login},
+		{"GET /healthz", anybody, s.healthz},
+		{"GET /readyz", anybody, s.readyz},
 
-		{"GET /api/v1/status", false, s.apiStatus},
-		{"GET /api/v1/jobs", false, s.apiJobs},
-		{"GET /api/v1/jobs/{id}", false, s.apiJob},
-		{"GET /api/v1/job", false, s.apiJobByPath},
-		{"POST /api/v1/jobs/{id}/{action}", false, s.apiAct},
-		{"POST /api/v1/release", false, s.apiRelease},
-		{"POST /api/v1/links", false, s.apiLink},
+		{"GET /static/{name}", anybody, s.static},
+		{"GET /login", anybody, s.login},
+		{"POST /login", anybody, s.enterPassword},
+		{"POST /logout", known, s.logout},
+
+		{"GET /{$}", known, s.home},
+		{"GET /events", known, s.events},
+		{"POST /drop", drops, s.dropPage},
+		{"POST /release", known, s.releasePage},
+		{"GET /jobs/{id}", known, s.jobPage},
+		{"POST /jobs/{id}/{action}", known, s.actPage},
+		{"GET /jobs/{id}/scan", known, s.scan},
+		{"GET /jobs/{id}/preview/{page}", known, s.preview},
+		{"GET /jobs/{id}/results/{format}", known, s.result},
+
+		{"GET /api/v1/status", known, s.apiStatus},
+		{"GET /api/v1/jobs", known, s.apiJobs},
+		{"GET /api/v1/jobs/{id}", known, s.apiJob},
+		{"GET /api/v1/jobs/{id}/scan", known, s.scan},
+		{"GET /api/v1/jobs/{id}/results/{format}", known, s.result},
+		{"GET /api/v1/job", known, s.apiJobByPath},
+		{"POST /api/v1/jobs/{id}/{action}", known, s.apiAct},
+		{"POST /api/v1/release", known, s.apiRelease},
+		{"POST /api/v1/scans", drops, s.apiDrop},
+		{"POST /api/v1/links", known, s.apiLink},
 	}
 }
