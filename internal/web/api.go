@@ -232,9 +232,6 @@ func (s *Server) act(r *http.Request) (j queue.Job, err error) {
 	}
 	if err == nil {
 		s.Log.Info("by hand", "what", r.PathValue("action"), "job", j.ID, "state", j.State)
-		if _, gone := s.Queue.Get(j.ID); gone != nil {
-			j.State = "" // for those who look
-		}
 		s.Moved(j)
 	}
 	return j, err

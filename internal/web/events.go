@@ -26,13 +26,13 @@ const (
 type hub struct {
 	mu       sync.Mutex
 	viewers  map[chan []byte]bool
-	moved    map[uint64]queue.Job // since the last beat
+	moved    map[uint64]bool // since the last beat
 	overflow bool
 	changed  chan struct{} // something moved, or somebody came
 }
 
 func newHub() *hub {
-	return &hub{viewers: map[chan []byte]bool{}, moved: map[uint64]queue.Job{}, changed: make(chan struct{}, 1)}
+	return &hub{viewers: map[chan []byte]bool{}, moved: map[uint64]bool{}, changed: make(chan struct{}, 1)}
 }
 
 // Moved is told of every job that is added or moves on. It never blocks, and
@@ -44,7 +44,7 @@ func (s *Server) Moved(j queue.Job) {
 	if len(h.viewers) == 0 {
 		return
 	}
-	if h.moved[j.ID] = j; len(h.moved) > mostRows {
+	if h.moved[j.ID] = true; len(h.moved) > mostRows {
 		clear(h.moved)
 		h.overflow = true
 	}
@@ -81,11 +81,11 @@ func (h *hub) leave(c chan []byte) {
 }
 
 // take returns what moved since it was last asked.
-func (h *hub) take() (moved map[uint64]queue.Job, overflow, watched bool) {
+func (h *hub) take() (moved map[uint64]bool, overflow, watched bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	moved, overflow = h.moved, h.overflow
-	h.moved, h.overflow = map[uint64]queue.Job{}, false
+	h.moved, h.overflow = map[uint64]bool{}, false
 	return moved, overflow, len(h.viewers) > 0
 }
 
@@ -146,7 +146,7 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *Server) tellViewers(moved map[uint64]queue.Job, overflow bool) {
+func (s *Server) tellViewers(moved map[uint64]bool, overflow bool) {
 	st, err := s.status()
 	if err != nil {
 		return // the next beat tries again
@@ -155,8 +155,9 @@ func (s *Server) tellViewers(moved map[uint64]queue.Job, overflow bool) {
 	if !overflow && len(moved) > 0 {
 		e.Rows = map[string]string{}
 		holds := s.Queue.Holds()
-		for id, j := range moved {
-			if j.State == "" { // dropped, for the watcher to find again
+		for id := range moved {
+			j, err := s.Queue.Get(id) // what we were told may be older than this
+			if err != nil {           // dropped, or forgotten
 				e.Reload = true
 				continue
 			}

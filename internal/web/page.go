@@ -139,7 +139,6 @@ type homeData struct {
 	Groups              []group
 	State, Folder, Text string
 	Said                string
-	Bad                 bool
 }
 
 type listData struct {
@@ -262,13 +261,13 @@ type jobData struct {
 	Job     control.Job
 	Now     time.Time
 	Later   bool // the next step has a time
+	GoesOn  bool // there is a next step
 	Pages   int
 	Sides   []side
 	Story   []told
 	Results []resultData
 	Version string
 	Said    string
-	Bad     bool
 }
 
 type resultData struct {
@@ -289,7 +288,7 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	d := jobData{Job: v, Now: now, Later: v.Due.After(now.Add(time.Second)), Version: s.About().Version, Said: did[r.URL.Query().Get("did")]}
+	d := jobData{Job: v, Now: now, Later: v.Due.After(now.Add(time.Second)), GoesOn: v.Next != "" && !v.Due.IsZero(), Version: s.About().Version, Said: did[r.URL.Query().Get("did")]}
 	for _, e := range v.Story {
 		text, bad := control.Say(e)
 		d.Story = append(d.Story, told{e.At, text, bad})

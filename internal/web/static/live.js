@@ -7,9 +7,11 @@
 
   // What the server renders takes the place of what is there, but for what a
   // person is about to use.
+  let later = false; // something is out of date that has the focus
   const replace = (id, html) => {
     const old = document.getElementById(id);
-    if (!old || old.contains(document.activeElement) || old.innerHTML === html) return;
+    if (!old || old.innerHTML === html) return;
+    if (old.contains(document.activeElement)) { later = true; return; }
     old.innerHTML = html;
   };
   const rowOf = (html) => {
@@ -31,6 +33,12 @@
     }
   };
 
+  document.addEventListener("focusout", () => setTimeout(() => {
+    if (!later) return;
+    later = false;
+    reload().catch(() => {});
+  }));
+
   const live = $("#live");
   const say = (on, text) => {
     if (!live) return;
@@ -41,11 +49,9 @@
   const listen = () => {
     if (source || !body.dataset.events) return;
     source = new EventSource(body.dataset.events);
-    let first = true;
     source.onopen = () => {
       say(true, "live");
-      if (!first) reload().catch(() => {});
-      first = false;
+      reload().catch(() => {}); // what happened before it was open
     };
     source.onerror = () => say(false, "not connected; trying again");
     source.onmessage = (m) => {
@@ -83,9 +89,7 @@
   // A browser has few connections to a server: a page that nobody sees needs none.
   const quiet = () => { if (source) { source.close(); source = undefined; } };
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { quiet(); return; }
-    reload().catch(() => {});
-    listen();
+    if (document.hidden) quiet(); else listen();
   });
   addEventListener("pagehide", quiet);
   if (!document.hidden) listen();
