@@ -27,6 +27,16 @@ const (
 	// lostPause is the least time between two scans that lost events ask for.
 	lostPause = time.Second
 
+	// advance is how far scans that lost events ask for may run ahead of what they
+	// are allowed to cost: six seconds of a processor.
+	advance = 10 * time.Minute
+
+	// missingRescan is the longest time between two looks for a root that is gone.
+	missingRescan = 5 * time.Second
+
+	// deafFor is how long no more events are asked for after the system gave none.
+	deafFor = time.Hour
+
 	// sayAgain is how long the same error is not logged again.
 	sayAgain = 10 * time.Minute
 )
@@ -41,6 +51,7 @@ type folder struct {
 
 	notifier notifier            // nil if the scans alone must do
 	events   notifier            // what notifier is when the folder's file system sends events
+	deaf     time.Time           // until when notifier is nil, as the system gave no more events
 	why      string              // why notifier is nil, though events were asked for
 	watched  map[string]struct{} // the folders that the notifier was told of
 
@@ -59,6 +70,7 @@ type folder struct {
 	missed  int64                   // files that should have been and were not
 	hurry   time.Duration           // the time between two scans, since events were missed; 0 for Rescan
 	cost    time.Duration           // of a scan, in processor time
+	paid    time.Time               // when the scans until now take a hundredth of a processor
 	taken   time.Time               // when a file was last handed over
 	trouble string                  // why the folder cannot be scanned
 
@@ -121,7 +133,7 @@ func (f *folder) turn(ctx context.Context) error {
 	if lost {
 		f.caught = false
 		f.unwatch(f.Path) // each is watched anew by the scan
-		f.scanAt = later(time.Now(), f.scanned.Add(lostPause))
+		f.scanAt = later(time.Now(), later(f.scanned.Add(lostPause), f.paid.Add(-advance)))
 	}
 	err := f.follow(ctx, paths)
 	if err != nil {
@@ -167,10 +179,15 @@ func (f *folder) quiet() time.Duration {
 	return f.pauses.quiet()
 }
 
-// still is how long a file must be still before it is worth a look.
-func (f *folder) still() time.Duration {
-	if f.Quiet > 0 {
+// still is how long a file must be still before it is worth a look. A long one that
+// comes slowly is not read again and again: c is what is known of it, or nil.
+func (f *folder) still(c *candidate) time.Duration {
+	const share = 20 // of the time, at most, goes into reading what is not whole yet
+	switch {
+	case f.Quiet > 0:
 		return f.Quiet
+	case c != nil:
+		return min(max(glance, share*c.reading), f.quiet())
 	}
 	return glance
 }
@@ -220,7 +237,7 @@ func (f *folder) recheck() time.Duration { return min(max(f.quiet(), time.Second
 
 // endsWithin is how long the end of a file may be missing before it is rejected.
 func (f *folder) endsWithin() time.Duration {
-	return max(time.Minute, 3*f.Quiet, 3*f.pauses.longest)
+	return max(time.Minute, 3*f.Quiet, 3*f.pauses.longest, 3*f.pauses.stall)
 }
 
 // patience is how long a file may change before it is worth a word.
@@ -270,8 +287,13 @@ func (f *folder) follow(ctx context.Context, paths map[string]fsnotify.Op) error
 		case f.ignoring && !created: // it may have been there before
 		case info.Mode().IsRegular() && f.takes(path):
 			// Only events tell a pause from a change that nobody saw.
-			if c := f.settling.byPath[path]; c != nil && op.Has(fsnotify.Write) && info.Size() > c.size && grows(path) {
-				f.learn(time.Since(c.since))
+			if c := f.settling.byPath[path]; c != nil && op.Has(fsnotify.Write) {
+				if info.Size() > c.size && grows(path) {
+					f.learn(c)
+				}
+				if same(info, c.size, c.mod) { // within one tick of its file system's clock
+					f.settling.stir(c, f.still(c))
+				}
 			}
 			errs = append(errs, f.see(path, info))
 			if c := f.settling.byPath[path]; c != nil {
@@ -291,8 +313,12 @@ func (f *folder) scan(ctx context.Context) error {
 	f.scanAt = f.scanned.Add(f.rescan())
 
 	if err := f.arrive(); err != nil {
+		f.scanAt = f.scanned.Add(min(f.rescan(), missingRescan))
 		f.looked(false, err)
 		return nil
+	}
+	if f.notifier == nil && !f.deaf.IsZero() && !f.scanned.Before(f.deaf) {
+		f.notifier, f.deaf, f.why = f.events, time.Time{}, ""
 	}
 	for dir := range f.watched {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -309,7 +335,8 @@ func (f *folder) scan(ctx context.Context) error {
 		}
 	})
 	f.relax()
-	f.scanAt = later(f.scanAt, f.scanned.Add(f.rescan()))
+	f.paid = later(f.paid, f.scanned).Add(100 * f.cost)
+	f.scanAt = later(f.scanned.Add(f.rescan()), f.paid)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -424,7 +451,7 @@ func (f *folder) listen() {
 	if f.events == nil || f.Events || f.w.cfg.Silent == nil {
 		return
 	}
-	f.notifier, f.why = f.events, ""
+	f.notifier, f.deaf, f.why = f.events, time.Time{}, ""
 	if kind := f.w.cfg.Silent(f.Path); kind != "" {
 		f.notifier, f.why = nil, "events cannot be relied on: the folder lies on "+kind
 		f.w.log.Info("folder is polled", keyFolder, f.Path, "file_system", kind, "rescan", f.rescan())
@@ -518,13 +545,24 @@ func (f *folder) see(path string, info fs.FileInfo) error {
 		f.settling.drop(path)
 		return nil
 	}
-	f.settling.see(path, info, f.still())
+	f.settling.see(path, info, f.still(f.settling.byPath[path]))
 	return nil
 }
 
-// learn takes note of a pause within a file, and passes on what must be kept.
-func (f *folder) learn(pause time.Duration) {
+// learn takes note of the pause that a candidate made before it grew.
+func (f *folder) learn(c *candidate) {
+	pause := time.Since(c.since)
+	if c.file != nil && c.file.Reject != "" { // it was read, and lacked its end
+		f.pauses.stalled(pause)
+		return
+	}
+	c.paused = max(c.paused, pause)
 	f.pauses.seen(pause)
+	f.keep()
+}
+
+// keep passes on what the next start must know of pauses.
+func (f *folder) keep() {
 	if longest, news := f.pauses.news(); news {
 		f.w.paused(f.Path, longest)
 	}
@@ -597,10 +635,11 @@ func (f *folder) handOver(ctx context.Context) error {
 			f.miss(c)
 		}
 		if c.file.Reject == "" && grows(c.file.Ext) {
-			if pause := f.pauses.grown(c); pause > 0 {
-				f.learn(pause)
-			}
+			pause := f.pauses.grown(c)
+			f.pauses.seen(pause)
+			f.pauses.fade(max(pause, c.paused))
 			f.pauses.handOver(c)
+			f.keep()
 		}
 	}
 	return err
@@ -620,7 +659,9 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 		if !f.early(c, c.path) && f.wait(c) {
 			return nil, nil
 		}
+		began := time.Now()
 		c.file, c.head, err = f.w.read(ctx, f.Path, c.path, c.size, c.mod)
+		c.reading = time.Since(began)
 	}
 	switch {
 	case err == nil:
@@ -742,11 +783,11 @@ func (f *folder) watch(dir string) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		delete(f.watched, dir) // reading it will say so
 	default:
-		f.w.log.Warn("no folder events, rescanning instead",
-			keyFolder, f.Path, keyError, err, keyHint, watchHint(err))
+		hint := watchHint(err)
+		f.w.log.Warn("no folder events, rescanning instead", keyFolder, f.Path, keyError, err, keyHint, hint)
 		f.unwatch(f.Path) // some are no use, and cost
-		f.notifier, f.events = nil, nil
-		f.why = fmt.Sprintf("the system gives no more events: %v; %s", cause(err), watchHint(err))
+		f.notifier, f.deaf = nil, time.Now().Add(deafFor)
+		f.why = fmt.Sprintf("the system gives no more events: %v; %s", cause(err), hint)
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 // two pages that somebody puts on the glass, say.
 type pauses struct {
 	longest time.Duration
+	stall   time.Duration // the longest before which a file lacked its end, as transfers make them
 	told    time.Duration // what Config.Paused was told
 	recent  map[string]handed
 }
@@ -50,16 +51,26 @@ func (p *pauses) quiet() time.Duration {
 	return max(defaultQuiet, min(p.longest*3/2, longestQuiet))
 }
 
-// seen learns from a file that grew after it had been still. Without others as long a
-// pause is forgotten, over some hundred shorter ones.
+// seen learns from a file that grew after it had been still.
 func (p *pauses) seen(pause time.Duration) {
-	switch {
-	case pause > longestPause:
-	case pause > p.longest:
-		p.longest = pause
-	default:
-		p.longest -= (p.longest - pause) / 50
+	if pause <= longestPause {
+		p.longest = max(p.longest, pause)
 	}
+}
+
+// stalled learns from a file that grew after it had been still without its end. That
+// says how long an end may be waited for, and nothing of files that have one.
+func (p *pauses) stalled(pause time.Duration) {
+	if pause <= longestPause {
+		p.stall = max(p.stall, pause)
+	}
+}
+
+// fade forgets something with each file, of which the longest pause is given: without
+// others as long a pause is forgotten over some hundred files.
+func (p *pauses) fade(pause time.Duration) {
+	p.longest -= max(p.longest-pause, 0) / 50
+	p.stall -= p.stall / 50
 }
 
 // handOver remembers a file that was handed over.

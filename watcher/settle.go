@@ -19,6 +19,9 @@ type candidate struct {
 	made, written bool // what events said of it
 	unannounced   bool // no event has, though they were asked for
 
+	paused  time.Duration // its longest pause, after which it grew
+	reading time.Duration // how long it took to read it, lately
+
 	failing time.Time         // since when it cannot be read; zero if it can, or was not tried
 	told    bool              // that it does not settle was logged
 	file    *File             // set once it has settled and was read
@@ -59,6 +62,13 @@ func (s *settling) see(path string, info fs.FileInfo, still time.Duration) *cand
 	c.failing, c.file = time.Time{}, nil
 	s.put(c, now.Add(still))
 	return c
+}
+
+// stir says that c was written to, though it looks as before.
+func (s *settling) stir(c *candidate, still time.Duration) {
+	now := time.Now()
+	c.since, c.failing, c.file = now, time.Time{}, nil
+	s.put(c, now.Add(still))
 }
 
 // next returns when to look at a candidate, and false if there is none.

@@ -353,3 +353,27 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// Watches is how many folders are watched for the events of f, as it is now: its own,
+// and those below it that may hold scans. It is 0 for one that is polled or missing.
+func Watches(f Folder) int {
+	if f.Poll {
+		return 0
+	}
+	f.Path = filepath.Clean(f.Path)
+	m := newFilter(f)
+	n := 0
+	_ = filepath.WalkDir(f.Path, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil && path == f.Path:
+			return err
+		case err != nil || !entry.IsDir():
+			return nil // what cannot be read is watched
+		case path != f.Path && (!f.Recursive || !m.enters(path)):
+			return fs.SkipDir
+		}
+		n++
+		return nil
+	})
+	return n
+}

@@ -27,7 +27,7 @@ func notBusy(string) error { return nil }
 func watchHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return "raise fs.inotify.max_user_watches with sysctl"
+		return RaiseHint(0)
 	case errors.Is(err, syscall.EMFILE):
 		return instancesHint
 	}

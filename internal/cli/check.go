@@ -120,6 +120,9 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 		hint, err := checkFolder(f.Path)
 		add("folder "+f.Path, ExitUsage, hint, err)
 	}
+	if what, hint, err := daemon.CheckEvents(conf); what != "" {
+		add(what, ExitFailed, hint, err)
+	}
 
 	mistake := func(what string, err error) {
 		hint := ""

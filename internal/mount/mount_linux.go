@@ -30,7 +30,11 @@ func shared(dir string) string {
 	if unix.Statfs(dir, &s) != nil {
 		return ""
 	}
-	return sharedKind(int64(uint32(s.Type)))
+	kind := sharedKind(int64(uint32(s.Type)))
+	if kind == "FUSE" && fuseType(dir) == "fuseblk" {
+		return "" // a disk of this machine, with NTFS as a rule
+	}
+	return kind
 }
 
 // Numbers that the header files have not, from the sources of those file systems.
@@ -76,6 +80,16 @@ func kindOf(magic int64) string {
 // remoteFUSE names the program that serves the folder if it is one for remote
 // ones: many lie on disks of this machine.
 func remoteFUSE(dir string) string {
+	switch kind := fuseType(dir); kind {
+	case "fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuse.s3fs", "fuse.smbnetfs", "fuse.davfs2", "fuse.curlftpfs", "fuse.gcsfuse", "fuse.cephfs", "fuse.juicefs":
+		return kind
+	}
+	return ""
+}
+
+// fuseType is the type under which the folder's file system is mounted; "" if that
+// cannot be told.
+func fuseType(dir string) string {
 	var stat unix.Stat_t
 	if unix.Stat(dir, &stat) != nil {
 		return ""
@@ -84,21 +98,17 @@ func remoteFUSE(dir string) string {
 	if err != nil {
 		return ""
 	}
-	return fuseKind(string(table), fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev)))
+	return typeOf(string(table), fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev)))
 }
 
-// fuseKind looks a device up in the table of mounts, whose lines
+// typeOf looks a device up in the table of mounts, whose lines
 // proc_pid_mountinfo(5) describes: id, parent, device, root, mount point,
 // options, optional fields, "-", type, source, options.
-func fuseKind(table, device string) string {
+func typeOf(table, device string) string {
 	for line := range strings.Lines(table) {
 		before, after, _ := strings.Cut(line, " - ")
 		fields, kind := strings.Fields(before), strings.Fields(after)
-		if len(fields) < 3 || len(kind) == 0 || fields[2] != device {
-			continue
-		}
-		switch kind[0] {
-		case "fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuse.s3fs", "fuse.smbnetfs", "fuse.davfs2", "fuse.curlftpfs", "fuse.gcsfuse", "fuse.cephfs", "fuse.juicefs":
+		if len(fields) >= 3 && len(kind) > 0 && fields[2] == device {
 			return kind[0]
 		}
 	}

@@ -37,8 +37,8 @@ func TestNetworkFS(t *testing.T) {
 814 28 0:63 / /mnt/view rw master:1 propagate_from:2 - fuse.bindfs /data rw
 half a line
 `
-	for device, want := range map[string]string{"0:61": "fuse.sshfs", "0:62": "", "0:63": "", "0:21": "", "9:9": ""} {
-		if got := fuseKind(table, device); got != want {
+	for device, want := range map[string]string{"0:61": "fuse.sshfs", "0:62": "fuseblk", "0:63": "fuse.bindfs", "0:21": "sysfs", "9:9": ""} {
+		if got := typeOf(table, device); got != want {
 			t.Errorf("device %s is %q, want %q", device, got, want)
 		}
 	}
