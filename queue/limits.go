@@ -29,6 +29,15 @@ func (j Job) cost() int {
 	return max(j.Counted, 1)
 }
 
+// billed is how many pages an upload of the job costs: as the service counted
+// them, if it said so.
+func billed(said int, j Job) int {
+	if said > 0 {
+		return said
+	}
+	return j.cost()
+}
+
 // rest is the cost of all uploads of the job from the next one on.
 func (j Job) rest() int {
 	if n := j.Part(); n < len(j.Parts) {

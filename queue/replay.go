@@ -128,7 +128,7 @@ func (t *tx) replay(e Entry) {
 	}
 	old, found := t.told(j)
 	if !j.Uploaded.IsZero() && (!found || old.Source != j.Source) {
-		t.spend(j, max(j.Pages, j.cost()), j.Uploaded)
+		t.spend(j, billed(j.Pages, j), j.Uploaded)
 	}
 	switch {
 	case found:

@@ -393,7 +393,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	switch o := o.(type) {
 	case Uploaded:
 		t.paid(j, 1+len(o.Twins))
-		t.spend(j, (1+len(o.Twins))*max(o.Pages, j.cost()), t.now)
+		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 		if j.State == Uploading { // found by a look-up it says nothing about the present
 			t.release(func(h Hold) bool {
 				return h.probedByUpload() && h.blocksUploads(j.Folder) && !h.spares(j)
@@ -402,7 +402,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		t.answered()
 	case adopted:
 		t.paid(j, 1+len(o.Twins))
-		t.spend(j, (1+len(o.Twins))*max(o.Pages, j.cost()), t.now)
+		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 	case Collected, PartCollected:
 		if j.State == Processing { // not copied from a twin
 			t.answered()
