@@ -29,7 +29,7 @@ type finding struct {
 }
 
 func (a *app) check() *cobra.Command {
-	asJSON := false
+	asJSON, syntax := false, false
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong, and how to mend it",
@@ -38,6 +38,10 @@ whether the service answers. Nothing is uploaded. Exit status 2 means that the
 configuration, or what it names, cannot be used; 1 that something else is wrong.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if syntax {
+				_, err := a.load()
+				return err
+			}
 			conf, err := a.load()
 			if err != nil {
 				return err
@@ -73,6 +77,7 @@ configuration, or what it names, cannot be used; 1 that something else is wrong.
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&syntax, "syntax", false, "read the configuration, and look at nothing else")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	return c
 }

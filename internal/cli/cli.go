@@ -72,10 +72,6 @@ func Main(args []string, s Streams, samples fs.FS) int {
 	return a.explain(err)
 }
 
-// Commands returns the tree of commands, for what is written about them: the
-// manual pages and the completions of the shells.
-func Commands() *cobra.Command { return (&app{}).root() }
-
 // A statusError is an error with an exit status and perhaps a hint of its own.
 // A nil Err prints nothing.
 type statusError struct {
@@ -99,16 +95,14 @@ func usage(hint, format string, args ...any) error {
 
 // explain prints the error with its way out and returns the exit status.
 func (a *app) explain(err error) int {
-	status, hint := ExitFailed, ""
+	status, hint := verdictOn(err)
 	var (
 		own      *statusError
 		mistakes config.Errors
 		mistake  config.Problem
-		state    *daemon.StateError
 	)
 	switch {
 	case errors.As(err, &own):
-		status, hint = own.Status, own.Hint
 		if own.Err == nil {
 			return status
 		}
@@ -116,23 +110,38 @@ func (a *app) explain(err error) int {
 		for _, p := range mistakes {
 			a.problem("", p)
 		}
-		return ExitUsage
+		return status
 	case errors.As(err, &mistake):
 		a.problem("", mistake)
-		return ExitUsage
-	case errors.Is(err, queue.ErrInUse):
-		status, hint = ExitBusy, "a daemon has the queue; stop it first"
-	case errors.As(err, &state):
-		hint = state.Hint
-		if state.Config {
-			status = ExitUsage
-		}
+		return status
 	}
 	fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
 	if hint != "" {
 		fmt.Fprintf(a.Err, "hint: %s\n", clean(hint))
 	}
 	return status
+}
+
+// verdictOn returns the exit status that an error stands for, and the way out.
+func verdictOn(err error) (status int, hint string) {
+	var (
+		own   *statusError
+		state *daemon.StateError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own.Status, own.Hint
+	case errors.As(err, new(config.Errors)), errors.As(err, new(config.Problem)):
+		return ExitUsage, ""
+	case errors.Is(err, queue.ErrInUse):
+		return ExitBusy, "a daemon has the queue; stop it first"
+	case errors.As(err, &state):
+		if state.Config {
+			return ExitUsage, state.Hint
+		}
+		return ExitFailed, state.Hint
+	}
+	return ExitFailed, ""
 }
 
 // problem prints a problem of the configuration and its way out.

@@ -4,11 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
+	"scandrop/internal/config"
 	"scandrop/internal/daemon"
 	"scandrop/internal/service"
+	"scandrop/queue"
 )
 
 func (a *app) run() *cobra.Command {
@@ -18,16 +27,25 @@ func (a *app) run() *cobra.Command {
 		Short: "Watch the folders in the foreground",
 		Long: `Watch the folders of the configuration until told to stop. The first Ctrl-C or
 SIGTERM lets what is on the wire come to its end, a second one ends at once;
-either way nothing is lost.
+either way nothing is lost. SIGHUP has the configuration read again: one with a
+mistake is refused, and what is on the wire stays there; not from a terminal.
 
 With --once: take what is there, see it through, and end, with status 5 if
 anything is left held, else 3 if scans of this run failed or were rejected,
 else 0.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return service.Run(c.Context(), func(ctx context.Context) error {
-				return a.runDaemon(ctx, once)
+			manager := service.Started(os.Getenv)
+			err := service.Run(c.Context(), func(ctx context.Context) error {
+				return a.runDaemon(ctx, once, manager)
+			}, func(err error) int {
+				status, _ := verdictOn(err)
+				return status
 			})
+			if err != nil && !once {
+				_ = manager.Failing(err.Error()) // it sees that we end, at least
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "take what is there, see it through, and end")
@@ -35,15 +53,9 @@ else 0.`,
 }
 
 // runDaemon runs the daemon of the configuration.
-func (a *app) runDaemon(ctx context.Context, once bool) error {
-	conf, err := a.load()
+func (a *app) runDaemon(ctx context.Context, once bool, manager *service.Manager) error {
+	conf, err := a.loadUsable()
 	if err != nil {
-		return err
-	}
-	if err := conf.CheckToken(); err != nil {
-		return err
-	}
-	if _, err := conf.WebhookSecret(); conf.Webhook.Listen != "" && err != nil {
 		return err
 	}
 	log, closeLog, err := a.logger(conf.Log)
@@ -51,6 +63,20 @@ func (a *app) runDaemon(ctx context.Context, once bool) error {
 		return err
 	}
 	o := daemon.Options{Config: conf, Once: once, Version: buildVersion(), Verify: verifyApart, Pages: pagesTool(), Log: log}
+	if !once {
+		o.Reload = a.reloads(ctx, log)
+	}
+	if manager != nil {
+		// A panic, and the watchdog's SIGABRT, would end the process with status 2,
+		// as a mistake in the configuration does, and it would not be started again.
+		debug.SetTraceback("crash")
+		o.AliveEvery = manager.Every()
+		o.Alive = func(holds []queue.Hold) {
+			if err := manager.Well(inShort(holds)); err != nil {
+				log.Error("the service manager could not be told", "error", err)
+			}
+		}
+	}
 	var bar *progress
 	if once && terminal(a.Err) {
 		bar = newProgress(a.Err)
@@ -71,6 +97,61 @@ func (a *app) runDaemon(ctx context.Context, once bool) error {
 		return &statusError{ExitFailed, errors.New("interrupted before everything was seen through"), "run it again: it goes on where it stopped"}
 	}
 	return a.end(s)
+}
+
+// loadUsable is load, and sees that the secrets which a daemon needs are there.
+func (a *app) loadUsable() (*config.Config, error) {
+	conf, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := conf.CheckToken(); err != nil {
+		return nil, err
+	}
+	if _, err := conf.WebhookSecret(); conf.Webhook.Listen != "" && err != nil {
+		return nil, err
+	}
+	return conf, nil
+}
+
+// reloads reads the configuration at every SIGHUP, and brings those that are
+// fine. On a terminal it is the hangup that it always was.
+func (a *app) reloads(ctx context.Context, log *slog.Logger) <-chan *config.Config {
+	if in, ok := a.In.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		return nil
+	}
+	hangups, configs := make(chan os.Signal, 1), make(chan *config.Config)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangups)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+			}
+			conf, err := a.loadUsable()
+			if err != nil {
+				log.Error("the new configuration is refused, the old one goes on", "error", err)
+				continue
+			}
+			select {
+			case configs <- conf:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return configs
+}
+
+// inShort says what is held, "" if nothing is.
+func inShort(holds []queue.Hold) string {
+	parts := make([]string, len(holds))
+	for i, h := range holds {
+		parts[i] = h.Key() + ": " + h.Reason
+	}
+	return strings.Join(parts, "; ")
 }
 
 // end says how a run ended, and with which status.

@@ -32,7 +32,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"time"
 )
@@ -338,7 +337,7 @@ func Parse(name string, data []byte, env Environment) (*Config, error) {
 	c := defaults()
 	c.Path = path
 	r := newReport(name)
-	if decode(data, reflect.ValueOf(&c).Elem(), false, r) {
+	if decode(data, &c, r) {
 		check(&c, env, r)
 	}
 	if len(r.mistakes) > 0 {

@@ -84,3 +84,6 @@ func under(dir string, elem ...string) string {
 	}
 	return filepath.Join(append([]string{dir}, elem...)...)
 }
+
+// MachineState returns the state folder of the machine's service, if the configuration names none.
+func MachineState(env Environment) string { return machineState(env) }

@@ -1,23 +1,71 @@
 // Package service makes scandrop a service of the system: systemd and its like,
-// launchd, the Windows service manager. It is a thin adapter of
-// github.com/kardianos/service, the only package that knows it, and promises
-// no more than that does; see docs/design.md for what is known of its traps.
+// launchd, the Windows service manager.
+//
+// What it promises on each: installing again repairs; what fails leaves nothing
+// half-done; a crash, and work that dies, are followed by another start within
+// seconds; a mistake in the configuration is not, where the manager can tell the
+// two apart; [Config.Status] says what is, in the words of the constants below;
+// the process is told to stop and has the time for it.
+//
+// It is the only package that knows github.com/kardianos/service, which does
+// what is good enough there; docs/design.md names what is not, and is done here.
 package service
 
 import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/kardianos/service"
+	"os"
+	"path/filepath"
 )
 
-// A Config says which service is meant.
+// Name is the service's, on every system.
+const Name = "scandrop"
+
+const description = "Has scans in hot folders read, and puts their text next to them"
+
+// A Config says which service is meant, and what it needs.
 type Config struct {
+	// Program is the executable, absolute. "" is this one.
+	Program string
 	// File is the configuration file that the service runs with, absolute.
 	File string
 	// User makes it a service of this user, where the system has such.
 	User bool
+
+	// What follows matters to Install only.
+
+	// Account is whom the service of the machine runs as; "" is its own account.
+	Account string
+	// Password is the account's, where the system wants one to start a service.
+	Password string
+	// Folders are those that it reads and writes: hot folders, those that
+	// originals are moved to, and a state folder of the configuration's own.
+	Folders []string
+	// Log is the file that the configuration logs to, "" if it names none.
+	Log string
+	// Token is a file with the token that the manager may hand over, so that
+	// the account need not be able to read it; "" is none.
+	Token string
+}
+
+// The states of a service.
+const (
+	Running    = "running"
+	Held       = "held"       // running, and something is held; Reason says what
+	Starting   = "starting"   // not ready yet
+	Stopping   = "stopping"   // told to stop
+	Restarting = "restarting" // it failed, and is started again in a moment
+	Failed     = "failed"     // it failed, and is not started again
+	Stopped    = "stopped"
+)
+
+// A Status is how a service is. Its keys are a contract.
+type Status struct {
+	State    string `json:"state"`
+	Reason   string `json:"reason,omitempty"` // of Held, Restarting and Failed
+	PID      int    `json:"pid,omitempty"`
+	Restarts int    `json:"restarts,omitempty"` // after failures, since it was started
 }
 
 // ErrNotInstalled means that there is no such service.
@@ -26,118 +74,107 @@ var ErrNotInstalled = errors.New("the service is not installed")
 // ErrNoManager means that the system has no service manager that we know.
 var ErrNoManager = errors.New("no service manager was found on this system")
 
-// new returns the service that c describes, which runs work, if it is run.
-func (c Config) new(p service.Interface) (service.Service, error) {
-	if service.ChosenSystem() == nil {
-		return nil, ErrNoManager
+// ErrNoUserService means that the system has no services of single users.
+var ErrNoUserService = errors.New("this system has no services of single users")
+
+// complete fills in the program.
+func (c Config) complete() (Config, error) {
+	if c.Program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return c, err
+		}
+		if c.Program, err = filepath.EvalSymlinks(self); err != nil {
+			return c, err
+		}
 	}
-	return service.New(p, &service.Config{
-		Name:        "scandrop",
-		DisplayName: "scandrop",
-		Description: "Has scans in hot folders read, and puts their text next to them.",
-		Arguments:   []string{"run", "--config", c.File},
-		Option: service.KeyValue{
-			"UserService":            c.User,
-			"Restart":                "on-failure",
-			"OnFailure":              "restart",
-			"OnFailureDelayDuration": "10s",
-			"OnFailureResetPeriod":   3600,
-			"DelayedAutoStart":       true,
-			"RunAtLoad":              true,
-			"KeepAlive":              true,
-		},
+	if !filepath.IsAbs(c.Program) || !filepath.IsAbs(c.File) {
+		return c, fmt.Errorf("%s and %s must be absolute paths", c.Program, c.File)
+	}
+	return c, nil
+}
+
+// A backend is a service manager. The errors of all but install wrap
+// [ErrNotInstalled] where there is no service.
+type backend interface {
+	// install makes the service anew, or as if there had been none. notes say
+	// what else was done.
+	install(Config) (notes []string, err error)
+	uninstall() error
+	start() error
+	stop() error
+	status() (Status, error)
+	// logs says where the service's log is.
+	logs() string
+}
+
+// Install installs the service, to be started with the system, and does not
+// start it. Installing again repairs; if it fails, what was there before stays.
+// It returns, in words, what else was done for it.
+func (c Config) Install() (notes []string, err error) {
+	c, err = c.complete()
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.backend()
+	if err != nil {
+		return nil, err
+	}
+	return b.install(c)
+}
+
+// Uninstall stops and removes the service. Configuration, state and scans stay.
+func (c Config) Uninstall() error { return c.do(backend.uninstall) }
+
+// Start starts the service and waits until it is ready. If it is running
+// already that is fine.
+func (c Config) Start() error { return c.do(backend.start) }
+
+// Stop stops the service and waits until it has ended, for as long as the system
+// lets it. If it is not running that is fine.
+func (c Config) Stop() error { return c.do(backend.stop) }
+
+// Restart stops and starts it.
+func (c Config) Restart() error {
+	return c.do(func(b backend) error {
+		if err := b.stop(); err != nil {
+			return err
+		}
+		return b.start()
 	})
 }
 
-// Control does one thing to the service: install, uninstall, start, stop or
-// restart it. It needs the rights that the system asks for that. The error
-// wraps [ErrNotInstalled] or [ErrNoManager] where they apply.
-func (c Config) Control(action string) error {
-	s, err := c.new(idle{})
+// Status says how the service is.
+func (c Config) Status() (s Status, err error) {
+	err = c.do(func(b backend) error {
+		s, err = b.status()
+		return err
+	})
+	return s, err
+}
+
+// Logs says where the service's log is, for people.
+func (c Config) Logs() (where string) {
+	_ = c.do(func(b backend) error {
+		where = b.logs()
+		return nil
+	})
+	return where
+}
+
+func (c Config) do(f func(backend) error) error {
+	b, err := c.backend()
 	if err != nil {
 		return err
 	}
-	if err := service.Control(s, action); err != nil {
-		if errors.Is(err, service.ErrNotInstalled) {
-			return fmt.Errorf("%s: %w", action, ErrNotInstalled)
-		}
-		return fmt.Errorf("%s the service with %s: %w", action, s.Platform(), err)
-	}
-	return nil
-}
-
-// Status is "running", "stopped", or "unknown"; the error wraps
-// [ErrNotInstalled] if there is no such service.
-func (c Config) Status() (string, error) {
-	s, err := c.new(idle{})
-	if err != nil {
-		return "", err
-	}
-	status, err := s.Status()
-	switch {
-	case errors.Is(err, service.ErrNotInstalled):
-		return "", ErrNotInstalled
-	case err != nil:
-		return "", fmt.Errorf("ask %s for the service: %w", s.Platform(), err)
-	case status == service.StatusRunning:
-		return "running", nil
-	case status == service.StatusStopped:
-		return "stopped", nil
-	}
-	return "unknown", nil
+	return f(b)
 }
 
 // Run runs work until it ends or the service manager says stop, which ends
 // work's context. Started by hand, or under a manager that stops processes by
-// a signal, it only calls work.
-func Run(ctx context.Context, work func(context.Context) error) error {
-	if !managed() {
-		return work(ctx)
-	}
-	p := &program{parent: ctx, work: work, ended: make(chan error, 1)}
-	s, err := Config{}.new(p)
-	if err != nil {
-		return err
-	}
-	if err := s.Run(); err != nil {
-		return err
-	}
-	return p.result
+// a signal, it only calls work. Where work ends by itself under a manager that
+// has to be told, the process ends, as failed if work returned an error: its
+// exit status is what status makes of that.
+func Run(ctx context.Context, work func(context.Context) error, status func(error) int) error {
+	return run(ctx, work, status)
 }
-
-// A program is work as the library wants it: Start and Stop, which don't block
-// for long.
-type program struct {
-	parent context.Context
-	work   func(context.Context) error
-	stop   context.CancelFunc
-	ended  chan error
-	result error
-}
-
-func (p *program) Start(service.Service) error {
-	ctx, stop := context.WithCancel(p.parent)
-	p.stop = stop
-	go func() {
-		err := p.work(ctx)
-		if ctx.Err() == nil {
-			// Nobody told us to stop. The library would go on saying that
-			// the service runs; the manager must see a process that failed.
-			abort(err)
-		}
-		p.ended <- err
-	}()
-	return nil
-}
-
-func (p *program) Stop(service.Service) error {
-	p.stop()
-	p.result = <-p.ended
-	return nil
-}
-
-// idle is a service that is only talked about.
-type idle struct{}
-
-func (idle) Start(service.Service) error { return nil }
-func (idle) Stop(service.Service) error  { return nil }

@@ -2,17 +2,10 @@
 
 package service
 
-import (
-	"fmt"
-	"os"
-)
+import "context"
 
-// managed is false where services are stopped by a signal, which the command
-// line takes care of.
-func managed() bool { return false }
-
-// abort ends the process as failed, so that the manager starts it again.
-func abort(err error) {
-	fmt.Fprintln(os.Stderr, "scandrop:", err)
-	os.Exit(1)
+// run only calls work: services are stopped by a signal, which the command line
+// takes care of, and ended by their exit status.
+func run(ctx context.Context, work func(context.Context) error, _ func(error) int) error {
+	return work(ctx)
 }

@@ -1,19 +1,223 @@
 package service
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/kardianos/service"
+	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/svc"
+	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// managed reports whether the service manager started us and waits to be
-// talked to.
-func managed() bool { return !service.Interactive() }
+// localService is the account of the service, which can do little on this
+// machine, and nothing on others: for network shares it needs one of its own.
+const localService = `NT AUTHORITY\LocalService`
 
-// abort ends the process as failed, without reporting the service as stopped,
-// so that the manager's recovery starts it again.
-func abort(err error) {
-	fmt.Fprintln(os.Stderr, "scandrop:", err)
-	os.Exit(1)
+// backend is the service manager of Windows.
+func (c Config) backend() (backend, error) {
+	if c.User {
+		return nil, ErrNoUserService
+	}
+	c, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	if c.Account == "" {
+		c.Account = localService
+	}
+	l, err := newLibrary(c, LogFile()+", and the Event Log (source scandrop) for warnings and errors", service.KeyValue{
+		"DelayedAutoStart": true,
+		"Password":         c.Password,
+	})
+	l.halt = halt
+	return controlManager{l}, err
+}
+
+// controlManager is the library, but for what it gets wrong: no restart after a
+// failure without a crash, and states that it does not tell apart.
+type controlManager struct{ library }
+
+func (m controlManager) install(c Config) (notes []string, err error) {
+	if c.Account == "" {
+		c.Account = localService
+	}
+	if notes, err = m.library.install(c); err != nil {
+		return nil, err
+	}
+	if err := m.recovery(); err != nil {
+		return nil, errors.Join(fmt.Errorf("install: have it restarted after failures: %w", err), m.library.uninstall())
+	}
+	granted, err := grantAll(c)
+	return append(notes, granted...), err
+}
+
+// recovery has the service started again whenever it fails, by a crash or not.
+func (m controlManager) recovery() error {
+	return withService(windows.SERVICE_ALL_ACCESS, func(s *mgr.Service) error {
+		restart := func(after time.Duration) mgr.RecoveryAction {
+			return mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: after}
+		}
+		actions := []mgr.RecoveryAction{restart(5 * time.Second), restart(5 * time.Second), restart(time.Minute)}
+		return errors.Join(s.SetRecoveryActions(actions, 3600), s.SetRecoveryActionsOnNonCrashFailures(true))
+	})
+}
+
+// patience is how long a stop is waited for: longer than the daemon takes for it.
+const patience = 40 * time.Second
+
+// halt stops the service. The library's way may wait for ever.
+func halt() error {
+	return withService(windows.SERVICE_QUERY_STATUS|windows.SERVICE_STOP, func(s *mgr.Service) error {
+		status, err := s.Control(svc.Stop)
+		for deadline := time.Now().Add(patience); ; {
+			switch {
+			case errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE), err == nil && status.State == svc.Stopped:
+				return nil
+			case err != nil:
+				return fmt.Errorf("stop: %w", err)
+			case time.Now().After(deadline):
+				return fmt.Errorf("stop: it has not ended after %v", patience)
+			}
+			time.Sleep(100 * time.Millisecond)
+			status, err = s.Query()
+		}
+	})
+}
+
+func (m controlManager) status() (status Status, err error) {
+	err = withService(windows.SERVICE_QUERY_STATUS, func(s *mgr.Service) error {
+		q, err := s.Query()
+		if err != nil {
+			return err
+		}
+		status = windowsStatus(q)
+		return nil
+	})
+	return status, err
+}
+
+func windowsStatus(q svc.Status) Status {
+	s := Status{PID: int(q.ProcessId)}
+	switch q.State {
+	case svc.Running, svc.Paused, svc.PausePending, svc.ContinuePending:
+		s.State = Running
+	case svc.StartPending:
+		s.State = Starting
+	case svc.StopPending:
+		s.State = Stopping
+	default:
+		s.State = Stopped
+		if code := q.Win32ExitCode; code != 0 && code != uint32(windows.ERROR_SERVICE_NEVER_STARTED) {
+			// The manager does not say when, and whether, it will: the recovery
+			// that is set at installation does so within a minute.
+			s.State, s.Reason = Restarting, fmt.Sprintf("it ended with error %d", code)
+			if code == uint32(windows.ERROR_PROCESS_ABORTED) {
+				s.Reason = "its process was ended"
+			}
+		}
+	}
+	return s
+}
+
+// withService opens the service, with no more rights than needed.
+func withService(rights uint32, f func(*mgr.Service) error) error {
+	h, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT)
+	if err != nil {
+		return err
+	}
+	defer windows.CloseServiceHandle(h)
+	name, err := windows.UTF16PtrFromString(Name)
+	if err != nil {
+		return err
+	}
+	s, err := windows.OpenService(h, name, rights)
+	if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
+		return ErrNotInstalled
+	}
+	if err != nil {
+		return err
+	}
+	defer windows.CloseServiceHandle(s)
+	return f(&mgr.Service{Name: Name, Handle: s})
+}
+
+// Managed reports whether the service manager started this process, and waits to
+// be talked to.
+func Managed() bool { return managed() }
+
+func run(ctx context.Context, work func(context.Context) error, status func(error) int) error {
+	if !managed() {
+		return work(ctx)
+	}
+	h := &handler{ctx: ctx, work: work, status: status}
+	if err := svc.Run(Name, h); err != nil {
+		return err
+	}
+	return h.err
+}
+
+// A handler is the work as the service manager wants it.
+type handler struct {
+	ctx    context.Context
+	work   func(context.Context) error
+	status func(error) int
+	err    error // what work returned
+}
+
+// usage is the exit status of a mistake in the configuration, which another start
+// does not mend.
+const usage = 2
+
+// Execute implements [svc.Handler]. Work that ends by itself is a failure, after
+// which the manager starts the service again; a mistake in the configuration is
+// reported as an orderly end, so that it does not.
+func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, changes chan<- svc.Status) (bool, uint32) {
+	changes <- svc.Status{State: svc.StartPending}
+	ctx, stop := context.WithCancel(h.ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- h.work(ctx) }()
+	const accepts = svc.AcceptStop | svc.AcceptShutdown | svc.AcceptPreShutdown
+	changes <- svc.Status{State: svc.Running, Accepts: accepts}
+	// While it stops the manager is told that it does: for so long it waits.
+	ticks := time.NewTicker(time.Second)
+	defer ticks.Stop()
+	stopping := svc.Status{State: svc.StopPending, WaitHint: 5000}
+	for {
+		select {
+		case h.err = <-ended:
+			switch status := h.status(h.err); {
+			case h.err == nil, ctx.Err() != nil, status == usage:
+				return false, 0
+			default:
+				return true, uint32(status)
+			}
+		case r := <-requests:
+			switch r.Cmd {
+			case svc.Interrogate:
+				changes <- r.CurrentStatus
+			case svc.Stop, svc.Shutdown, svc.PreShutdown:
+				stop()
+				changes <- stopping
+			}
+		case <-ticks.C:
+			if ctx.Err() != nil {
+				stopping.CheckPoint++
+				changes <- stopping
+			}
+		}
+	}
+}
+
+// LogFile is where the service logs to if the configuration names no file.
+func LogFile() string {
+	dir := os.Getenv("ProgramData")
+	if dir == "" {
+		dir = `C:\ProgramData`
+	}
+	return dir + `\scandrop\scandrop.log`
 }

@@ -1,0 +1,69 @@
+package service
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/windows"
+)
+
+// grantAll gives the account leave to use the folders of the configuration, and
+// what lies beside it: state and log.
+func grantAll(c Config) (notes []string, err error) {
+	account, _, _, err := windows.LookupSID("", c.Account)
+	if err != nil {
+		return []string{fmt.Sprintf("the account %s is not known here (%v): see that it may read and write in the hot folders", c.Account, err)}, nil
+	}
+	home := filepath.Dir(LogFile())
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return nil, err
+	}
+	const modify = windows.GENERIC_READ | windows.GENERIC_WRITE | windows.GENERIC_EXECUTE | windows.DELETE
+	folders := append([]string{home}, c.Folders...)
+	for _, folder := range folders {
+		if err := allow(folder, account, modify); err != nil {
+			if os.IsNotExist(err) { // it may be there later; check says so
+				continue
+			}
+			notes = append(notes, fmt.Sprintf("%s could not be given leave to use %s (%v): see that it may read and write there", c.Account, folder, err))
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("%s was given leave to read and write in %s", c.Account, folder))
+	}
+	if dir := filepath.Dir(c.File); dir != home {
+		if err := allow(dir, account, windows.GENERIC_READ|windows.GENERIC_EXECUTE); err != nil {
+			notes = append(notes, fmt.Sprintf("%s could not be given leave to read %s: %v", c.Account, dir, err))
+		}
+	}
+	return notes, nil
+}
+
+// allow adds to the access list of a folder, for all that lies below it, too.
+func allow(folder string, account *windows.SID, rights windows.ACCESS_MASK) error {
+	sd, err := windows.GetNamedSecurityInfo(folder, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
+	if err != nil {
+		return &os.PathError{Op: "read the access list of", Path: folder, Err: err}
+	}
+	old, _, err := sd.DACL()
+	if err != nil {
+		return &os.PathError{Op: "read the access list of", Path: folder, Err: err}
+	}
+	acl, err := windows.ACLFromEntries([]windows.EXPLICIT_ACCESS{{
+		AccessPermissions: rights,
+		AccessMode:        windows.GRANT_ACCESS,
+		Inheritance:       windows.SUB_CONTAINERS_AND_OBJECTS_INHERIT,
+		Trustee: windows.TRUSTEE{
+			TrusteeForm:  windows.TRUSTEE_IS_SID,
+			TrusteeType:  windows.TRUSTEE_IS_USER,
+			TrusteeValue: windows.TrusteeValueFromSID(account),
+		},
+	}}, old)
+	if err != nil {
+		return &os.PathError{Op: "set the access list of", Path: folder, Err: err}
+	}
+	if err := windows.SetNamedSecurityInfo(folder, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION, nil, nil, acl, nil); err != nil {
+		return &os.PathError{Op: "set the access list of", Path: folder, Err: err}
+	}
+	return nil
+}
