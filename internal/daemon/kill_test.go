@@ -18,12 +18,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"scandrop/internal/config"
@@ -64,13 +66,18 @@ func TestMain(m *testing.M) {
 	c, err := config.Load(path, config.Environment{})
 	if err == nil {
 		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		_, err = Run(context.Background(), Options{Config: c, Once: true, Version: "test", Verify: verify, Log: log})
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		_, err = Run(ctx, Options{Config: c, Once: os.Getenv(staysDaemon) == "", Version: "test", Verify: verify, Log: log})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
+
+// staysDaemon keeps that daemon running until it is told to stop.
+const staysDaemon = "SCANDROP_TEST_STAYS"
 
 // verifiesItself keeps the daemon from starting another process.
 const verifiesItself = "SCANDROP_TEST_VERIFIES_ITSELF"
