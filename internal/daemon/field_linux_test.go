@@ -369,7 +369,7 @@ func TestField(t *testing.T) {
 		}
 		must(t, f.scans(), "sh", "-c", "for i in jpe*; do mv $i ${i%.jpe}.jpg; done")
 		f.settle(12)
-		f.finish("SANE's virtual scanner, twelve pages from its feeder in three formats", 12)
+		f.finish("SANE's virtual scanner, twelve pages from its feeder in three formats (four alike each)", 12)
 	})
 	t.Run("ftp", func(t *testing.T) {
 		t.Parallel()
