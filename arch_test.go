@@ -33,6 +33,7 @@ var may = map[string][]string{
 	"scandrop/internal/daemon": {"watcher", "uploader", "queue",
 		"internal/hwocr", "internal/config", "internal/mount", "internal/result", "internal/journal", "internal/atomicfile", "internal/pages",
 		"internal/control", "internal/web", "internal/webhook"},
+	"scandrop/packaging/release": {"internal/cli"},
 	"scandrop/internal/cli": {"queue",
 		"internal/control", "internal/daemon", "internal/config", "internal/hwocr", "internal/pages", "internal/sandbox", "internal/service"},
 }

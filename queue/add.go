@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -66,12 +67,22 @@ func (t *tx) add(s Scan, claimed map[uint64]bool) Added {
 			record.job = old.ID
 			t.putPath(s.Path, record)
 			return Added{Job: old, Known: true}
-		case same, t.unsent(old, claimed):
+		case same, t.unsent(old, claimed) && !old.Spooled: // a copy of the earlier scan is kept, and is sent
 			t.drop(old)
 			a.Replaced = old.ID
 		}
 	}
-	a.Job = t.create(t.newJob(s))
+	j := t.newJob(s)
+	if j.State == Queued && j.HeldBy == "" {
+		if why := t.tooMany(j); why != "" {
+			j.Error = why
+			j = j.end(Rejected, t.now)
+		}
+	}
+	a.Job = t.create(j)
+	if s.Profile != nil {
+		t.hold(*s.Profile)
+	}
 	t.tell(Job{}, a.Job, nil)
 	a.Job, _ = t.adoptStray(a.Job)
 	if a.Job.State == Queued && a.Job.Present && !t.holdsRebuilt() {
@@ -115,7 +126,7 @@ func (t *tx) startOver(old Job, s Scan, claimed map[uint64]bool) bool {
 func (t *tx) newJob(s Scan) Job {
 	j := Job{
 		State: Queued, Folder: s.Folder, Path: s.Path, Size: s.Size, ModTime: s.ModTime.Round(0).UTC(),
-		Content: s.Content, Ext: s.Ext, Options: s.Options, Identity: Identity(s.Content, s.Options),
+		Content: s.Content, Ext: s.Ext, Counted: s.Pages, Spooled: s.Spooled, Options: s.Options, Identity: Identity(s.Content, s.Options),
 		Present: s.Present && !t.census.Rebuilt.IsZero(),
 		Added:   t.now, Due: t.now,
 	}
@@ -124,7 +135,18 @@ func (t *tx) newJob(s Scan) Job {
 		j.Error = s.Reject
 		return j.end(Rejected, t.now)
 	}
+	if s.Profile != nil { // it waits by itself, and nobody for it
+		j.Options, j.Identity = Options{}, Identity(s.Content, Options{})
+		j.Mark, j.HeldBy, j.Error, j.Due = t.mark(j.Identity, 0), Profile, s.Profile.Reason, time.Time{}
+		return j
+	}
 	return t.place(j)
+}
+
+// below reports whether the file lies in the folder, or in one below it.
+func below(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // place decides whether a job whose scan was never sent may be: only if nothing
@@ -205,16 +227,17 @@ func (q *Queue) Introduce(folder string) error {
 }
 
 // Configure gives the jobs of the folder that wait to be sent its present
-// options. Those that would become other work (another action, extractor or
-// prompt) are dropped: the watcher finds their files again and they are queued
-// as what they are then. Jobs that were sent keep the options they were sent
-// with.
-func (q *Queue) Configure(folder string, o Options) error {
+// options, or those that of gives for their path; ok is false where none can be
+// had. Those jobs, and those that would become other work (another action,
+// extractor or prompt), are dropped: the watcher finds their files again and
+// they are queued as what they are then. Jobs that were sent keep the options
+// they were sent with.
+func (q *Queue) Configure(folder string, usual Options, of func(path string) (o Options, ok bool)) error {
 	return q.update(func(t *tx) error {
 		f, known := t.folders[folder]
-		if f.KeepsCopies == o.DeleteRemote {
+		if f.KeepsCopies == usual.DeleteRemote {
 			f = t.folder(folder)
-			f.KeepsCopies = !o.DeleteRemote
+			f.KeepsCopies = !usual.DeleteRemote
 			t.putFolder(folder, f)
 		}
 		if !known {
@@ -227,9 +250,16 @@ func (q *Queue) Configure(folder string, o Options) error {
 			if err != nil {
 				return err
 			}
+			if j.Folder != folder || !t.unsent(j, q.claimed) || j.HeldBy == Profile {
+				continue
+			}
+			o, usable := usual, true
+			if of != nil {
+				o, usable = of(j.Path)
+			}
 			switch {
-			case j.Folder != folder || !t.unsent(j, q.claimed) || j.Options.equal(o):
-			case j.Options.sameWork(o):
+			case usable && j.Options.equal(o):
+			case usable && j.Options.sameWork(o):
 				next := j
 				next.Options = o
 				t.write(j, next)
@@ -265,9 +295,9 @@ func (q *Queue) Reserve(job uint64, format, path string, content Digest) (NameCl
 		mine, _ := j.Result(format)
 		contents := mine.contents()
 		if owner := t.owner(path); owner.ID != 0 && owner.ID != job {
-			// One whose original was moved away was not replaced: a scanner that
-			// calls all its scans the same still wants all their results.
-			if owner.Path != j.Path || owner.ID > job || owner.Moved != "" {
+			// One whose original was moved away, or kept, was not replaced: a
+			// scanner that calls all its scans the same still wants all their results.
+			if owner.Path != j.Path || owner.ID > job || owner.Moved != "" || owner.Spooled {
 				return nil
 			}
 			contents = append(contents, owner.contents(path)...)
@@ -341,4 +371,16 @@ func (j *Job) setResult(r Result) {
 		}
 	}
 	j.Results = append(results, r)
+}
+
+// Spooled reports whether the kept copy of that content is needed: by a job that
+// is not done, and so is sent, or may be sent again, from there.
+func (q *Queue) Spooled(content Digest) (needed bool, err error) {
+	err = q.read(func(t *tx) error {
+		for _, j := range t.sameContent(content) {
+			needed = needed || j.Spooled && j.State != Done
+		}
+		return t.err
+	})
+	return needed, err
 }

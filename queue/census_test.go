@@ -268,7 +268,7 @@ func TestKeepsCopies(t *testing.T) {
 		q := open24(t)
 		stays := transcribe
 		stays.DeleteRemote = false
-		if err := q.Configure("/scans", stays); err != nil {
+		if err := q.Configure("/scans", stays, nil); err != nil {
 			t.Fatal(err)
 		}
 		s := scan("/scans/a.pdf", "a")
@@ -285,7 +285,7 @@ func TestKeepsCopies(t *testing.T) {
 		q = reopen(t, q)
 		count(t, q, stray("a", j, q, 0), unknown("x", q))
 
-		if err := q.Configure("/scans", transcribe); err != nil {
+		if err := q.Configure("/scans", transcribe, nil); err != nil {
 			t.Fatal(err)
 		}
 		task := next(t, q, Sweep)
@@ -354,7 +354,7 @@ func TestStrayIsPaid(t *testing.T) {
 		if _, err := q.Cancel(j.ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := q.Configure("/scans", Options{Action: "transcribe"}); err != nil { // nothing is swept
+		if err := q.Configure("/scans", Options{Action: "transcribe"}, nil); err != nil { // nothing is swept
 			t.Fatal(err)
 		}
 		for range 2 { // once, however often it is seen

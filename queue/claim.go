@@ -84,6 +84,9 @@ func wait(ctx context.Context, changed <-chan struct{}, until time.Time) error {
 // q.mu.
 func (q *Queue) claim() (task Task, next time.Time, err error) {
 	now := time.Now()
+	if err := q.heedLimits(now); err != nil {
+		return task, next, err
+	}
 	err = q.readLocked(func(t *tx) error {
 		task, next, err = q.choose(t, now)
 		return err
@@ -160,8 +163,14 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 	}
 	slices.SortStableFunc(due, func(a, b dueJob) int { return a.at.Compare(b.at) })
 	uploads, probes := q.uploads(t, now)
+	starved := func(d dueJob) int { // its folder has been passed over too often
+		if n := q.passed[d.folder]; n >= mostPassed {
+			return n
+		}
+		return 0
+	}
 	slices.SortFunc(uploads, func(a, b dueJob) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), a.at.Compare(b.at), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(starved(b), starved(a)), cmp.Compare(b.priority, a.priority), a.at.Compare(b.at), cmp.Compare(a.id, b.id))
 	})
 	survey := false
 	if look, ok := q.head(t, lanePrefix(laneLook, 0)); ok {
@@ -194,6 +203,9 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 			q.damaged[d.id] = true
 			return Task{}, now, nil
 		}
+		if d.folder != "" {
+			q.pass(d, uploads, now)
+		}
 		return task, next, nil
 	}
 	for _, at := range probes {
@@ -207,7 +219,25 @@ type dueJob struct {
 	id       uint64
 	at       time.Time
 	priority int
+	folder   string   // of an upload
 	holds    []string // those that its upload is to probe
+}
+
+// mostPassed is how often uploads of other folders go before the one that has
+// waited longest in a folder: whatever its priority, and however many scans the
+// others have, no folder waits for ever.
+const mostPassed = 9
+
+// pass takes note that the upload goes before those of the others that are due.
+func (q *Queue) pass(chosen dueJob, uploads []dueJob, now time.Time) {
+	for _, d := range uploads {
+		switch {
+		case d.folder == chosen.folder:
+			delete(q.passed, d.folder)
+		case !now.Before(d.at):
+			q.passed[d.folder]++
+		}
+	}
 }
 
 // head is the first entry of a lane that no worker has.
@@ -235,12 +265,14 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 		if !ok {
 			continue
 		}
-		d.priority = priority
+		d.priority, d.folder = priority, path
 		credits, noCredits := t.holds[Hold{Cause: Credits}.Key()]
 		if noCredits {
-			var size int64
-			d.id, size = q.smallest(t, f.Number, d.id, now)
-			noCredits = size >= credits.Size
+			least, ok := q.smallest(t, f.Number, now)
+			if ok {
+				d.id = least.ID
+			}
+			noCredits = ok && !credits.spares(least)
 		}
 		stuck := false
 		var until time.Time // when all of its holds may be tried
@@ -249,6 +281,9 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 			case !h.blocksUploads(path), h.Cause == Credits && !noCredits:
 			case !h.probedByUpload(): // only somebody else can lift it
 				stuck = true
+				if h.Cause == Limit {
+					probes = append(probes, h.Next)
+				}
 			default:
 				d.holds = append(d.holds, key)
 				if h.Next.After(until) {
@@ -270,8 +305,7 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 
 // smallest finds, among the next thousand of the folder's jobs that are due, the
 // one that is likely to need the fewest credits.
-func (q *Queue) smallest(t *tx, folder uint32, best uint64, now time.Time) (id uint64, size int64) {
-	size = -1
+func (q *Queue) smallest(t *tx, folder uint32, now time.Time) (least Job, ok bool) {
 	c := t.Bucket(bucketDue).Cursor()
 	prefix := lanePrefix(laneUpload, folder)
 	n := 0
@@ -284,11 +318,12 @@ func (q *Queue) smallest(t *tx, folder uint32, best uint64, now time.Time) (id u
 		if q.claimed[id] {
 			continue
 		}
-		if j, err := t.job(id); err == nil && j.Twin == 0 && (size < 0 || j.Size < size) {
-			best, size = id, j.Size
+		j, err := t.job(id)
+		if err == nil && j.Twin == 0 && (!ok || Hold{Size: least.Size, Pages: least.Counted}.spares(j)) {
+			least, ok = j, true
 		}
 	}
-	return best, size
+	return least, ok
 }
 
 // task is the step that is due for the job.
@@ -340,6 +375,7 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 	_, sending := o.(Sending)
 	var j Job
 	found := false
+	limit := Hold{}
 	err := q.updateLocked(func(t *tx) (err error) {
 		if j, err = t.job(task.Job.ID); err != nil {
 			return err
@@ -355,9 +391,14 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 				return t.err
 			}
 			for key, h := range t.holds {
-				if h.blocksAll() || h.blocksUploads(j.Folder) && j.Size >= h.Size && !slices.Contains(task.holds, key) {
+				if h.blocksAll() || h.blocksUploads(j.Folder) && !h.spares(j) && !slices.Contains(task.holds, key) {
 					return fmt.Errorf("%w: %s", ErrHeld, h.Reason)
 				}
+			}
+			if h, over := t.limited(j); over { // others went on the wire since the claim
+				limit = h
+				t.putHold(h)
+				return t.err
 			}
 		}
 		if j, err = t.apply(j, o); err == nil {
@@ -372,6 +413,9 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 	}
 	if err == nil && found {
 		err = fmt.Errorf("%w: the service has it already", ErrHeld)
+	}
+	if err == nil && limit.Cause != "" {
+		err = fmt.Errorf("%w: %s", ErrHeld, limit.Reason)
 	}
 	_, stale := errors.AsType[*MoveError](err)
 	if err == nil && !sending || stale || errors.Is(err, ErrNoJob) {
@@ -427,6 +471,9 @@ func (q *Queue) drained() (bool, error) {
 		return false, nil
 	}
 	now := time.Now()
+	if err := q.heedLimits(now); err != nil {
+		return false, err
+	}
 	drained := true
 	err := q.readLocked(func(t *tx) error {
 		blocked := false

@@ -25,18 +25,23 @@ const (
 	Disk        Cause = "disk"        // account: the disk of the state folder is full or cannot be written
 	Removed     Cause = "removed"     // folder: it is not in the configuration any more, and scans of it wait
 	Rebuilt     Cause = "rebuilt"     // account: the queue was restored, and the service's list was not read yet
+	Limit       Cause = "limit"       // folder or account: no more pages may be sent today, or this month
+	Profile     Cause = "profile"     // a folder below a hot folder: what it asks for cannot be understood
 )
 
 // A Hold is trouble that is not the file's. While it stands nothing in its
 // scope is uploaded and no attempt is used; what is paid is still collected.
 type Hold struct {
 	Cause  Cause     `json:"cause"`
-	Folder string    `json:"folder,omitempty"` // "" for the whole account
+	Folder string    `json:"folder,omitempty"` // the hot folder; "" for the whole account
+	Dir    string    `json:"dir,omitempty"`    // of a profile: the folder that it lies in
 	Reason string    `json:"reason"`           // in plain words, with the way out
 	Since  time.Time `json:"since"`
-	Next   time.Time `json:"next"`           // when it is tried whether the trouble is over
-	Probes int       `json:"probes"`         // how often it has been tried
-	Size   int64     `json:"size,omitempty"` // of credits: scans of fewer bytes are not held
+	Next   time.Time `json:"next"`             // when it is tried whether the trouble is over
+	Probes int       `json:"probes"`           // how often it has been tried
+	Size   int64     `json:"size,omitempty"`   // of credits: scans of fewer bytes are not held
+	Pages  int       `json:"pages,omitempty"`  // of credits: nor are those of fewer pages, where both are known
+	Period string    `json:"period,omitempty"` // of a limit: "day" or "month"
 }
 
 // Scope is "account" or "folder".
@@ -49,7 +54,10 @@ func (h Hold) Scope() string {
 
 // Key names the hold among all holds, as in "token" or "missing:/srv/scans".
 func (h Hold) Key() string {
-	if h.Folder == "" {
+	switch {
+	case h.Dir != "":
+		return string(h.Cause) + ":" + h.Dir
+	case h.Folder == "":
 		return string(h.Cause)
 	}
 	return string(h.Cause) + ":" + h.Folder
@@ -61,15 +69,25 @@ func (h Hold) blocksAll() bool {
 	return h.Cause == Token || h.Cause == Address || h.Cause == Unreachable
 }
 
-// blocksUploads reports whether scans of the folder are not sent.
+// blocksUploads reports whether scans of the folder are not sent. A profile
+// holds only the scans that it is about, each by itself.
 func (h Hold) blocksUploads(folder string) bool {
-	return h.Cause != Doubt && (h.Folder == "" || h.Folder == folder)
+	return h.Cause != Doubt && h.Cause != Profile && (h.Folder == "" || h.Folder == folder)
+}
+
+// spares reports whether the job needs less than the scan that was refused.
+func (h Hold) spares(j Job) bool {
+	if h.Pages > 0 && j.Counted > 0 {
+		return j.Counted < h.Pages
+	}
+	return j.Size < h.Size
 }
 
 // probedByUpload reports whether a waiting job is let through to find out
 // whether the trouble is over. The token and the address are probed by a list,
-// a missing folder by the watcher, a restored queue by the census, and doubt and a
-// folder that was taken out by nobody but a person.
+// a missing folder by the watcher, a restored queue by the census, a limit by the
+// calendar, a profile by the watcher, and doubt and a folder that was taken out by
+// nobody but a person.
 func (h Hold) probedByUpload() bool {
 	return h.Cause == Credits || h.Cause == Refused || h.Cause == Room || h.Cause == Disk
 }
@@ -94,7 +112,9 @@ func (t *tx) hold(h Hold) {
 	h.Since, h.Next, h.Probes = now, now.Add(probeDelay(0)), 0
 	if stands {
 		h.Since, h.Next, h.Probes = old.Since, old.Next, old.Probes
-		h.Size = min(h.Size, old.Size)
+		if h.Size > old.Size {
+			h.Size, h.Pages = old.Size, old.Pages
+		}
 		if !now.Before(old.Next) {
 			h.Probes++
 			h.Next = now.Add(probeDelay(h.Probes))
@@ -124,13 +144,17 @@ func (t *tx) release(match func(Hold) bool) int {
 
 // Release lifts the hold with that key, or all holds if the key is "all", and
 // reports how many were lifted. Trouble that is still there holds again at the
-// next attempt. A restored queue, where it may cost money, is let go by its own
-// name only; a folder that was taken out of the configuration not at all.
+// next attempt. A limit is waived until its day or month is over. That, and a
+// restored queue, may cost money: they are let go by their own names only. A
+// folder that was taken out of the configuration is not let go at all.
 func (q *Queue) Release(key string) (int, error) {
 	n := 0
 	err := q.update(func(t *tx) error {
+		if h := t.holds[key]; h.Cause == Limit {
+			t.waive(h)
+		}
 		n = t.release(func(h Hold) bool {
-			return h.Cause != Removed && (h.Key() == key || key == "all" && h.Cause != Rebuilt)
+			return h.Cause != Removed && (h.Key() == key || key == "all" && h.Cause != Rebuilt && h.Cause != Limit)
 		})
 		return nil
 	})
@@ -145,7 +169,7 @@ func (t *tx) releaseIdle() {
 		if t.removed(h.Folder) {
 			return h.Cause != Removed || !t.waits(h.Folder)
 		}
-		return h.probedByUpload() && !t.anyWaits(h)
+		return (h.probedByUpload() || h.Cause == Limit) && !t.anyWaits(h)
 	})
 }
 
@@ -178,21 +202,22 @@ func (t *tx) holdRemoved() {
 	t.release(func(h Hold) bool { return h.Cause == Removed && !t.removed(h.Folder) })
 }
 
-// SetFolders takes scans from these folders from now on, as if the queue had been
-// opened with them; see [Config]. What was sent already goes on, whatever folder
+// SetFolders takes scans from these folders from now on, within these limits, as if
+// the queue had been opened with them; see [Config]. What was sent already goes on, whatever folder
 // it is of. Scans that wait in others are held.
-func (q *Queue) SetFolders(folders map[string]int) error {
+func (q *Queue) SetFolders(folders map[string]int, limits map[string]Limits) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	old := q.configured
-	q.configured = maps.Clone(folders)
+	old, bounds := q.configured, q.limits
+	q.configured, q.limits = maps.Clone(folders), maps.Clone(limits)
 	err := q.updateLocked(func(t *tx) error {
+		t.release(func(h Hold) bool { return h.Cause == Limit }) // held again at once where it is still reached
 		t.holdRemoved()
 		t.releaseIdle()
 		return nil
 	})
 	if err != nil {
-		q.configured = old
+		q.configured, q.limits = old, bounds
 	}
 	return err
 }
@@ -236,7 +261,9 @@ func (t *tx) loadHolds() error {
 		if err := json.Unmarshal(v, &h); err != nil {
 			return fmt.Errorf("hold %q: %w", k, err)
 		}
-		h.Next, h.Probes = t.now, 0
+		if h.Cause != Limit { // the calendar alone ends that
+			h.Next, h.Probes = t.now, 0
+		}
 		t.holds[h.Key()] = h
 		return nil
 	})

@@ -17,7 +17,7 @@ func TestFolderTakenOut(t *testing.T) {
 	task := claim(t, q)
 	task.Job = report(t, q, task, Sending{})
 
-	if err := q.SetFolders(map[string]int{"/scans": 0}); err != nil {
+	if err := q.SetFolders(map[string]int{"/scans": 0}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if holds := q.Holds(); len(holds) != 0 {
@@ -48,7 +48,7 @@ func TestFolderTakenOut(t *testing.T) {
 	}
 	q = openAt(t, Config{Path: path, Folders: map[string]int{"/scans": 0}})
 	held("after a restart", 1)
-	if err := q.SetFolders(both); err != nil {
+	if err := q.SetFolders(both, nil); err != nil {
 		t.Fatal(err)
 	}
 	held("back in the configuration", 0)
@@ -57,7 +57,7 @@ func TestFolderTakenOut(t *testing.T) {
 		t.Fatalf("%s of job %d is handed out, want the upload of what waited", task.Step, task.Job.ID)
 	}
 
-	if err := q.SetFolders(map[string]int{"/scans": 0}); err != nil {
+	if err := q.SetFolders(map[string]int{"/scans": 0}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -66,7 +66,7 @@ func TestFolderTakenOut(t *testing.T) {
 func TestFolderTakenOutAndCancelled(t *testing.T) {
 	q := openAt(t, Config{Path: filepath.Join(t.TempDir(), "queue.db"), Folders: map[string]int{"/old": 0, "/scans": 0}})
 	j := add(t, q, scan("/old/1.pdf", "1"))[0]
-	if err := q.SetFolders(map[string]int{"/scans": 0}); err != nil {
+	if err := q.SetFolders(map[string]int{"/scans": 0}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(q.Holds()) != 1 {

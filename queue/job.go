@@ -119,13 +119,16 @@ type Options struct {
 	// moved to, "" to leave them where they are.
 	MoveDone   string `json:"move_done,omitempty"`
 	MoveFailed string `json:"move_failed,omitempty"`
+
+	// Notes asks for a note beside the scan as long as it is failed or rejected.
+	Notes bool `json:"notes,omitempty"`
 }
 
 func (o Options) equal(p Options) bool {
 	formats := slices.Equal(o.Formats, p.Formats)
 	o.Formats, p.Formats = nil, nil
 	return formats && o.sameWork(p) && o.DeleteRemote == p.DeleteRemote && o.DeleteAfter == p.DeleteAfter &&
-		o.MoveDone == p.MoveDone && o.MoveFailed == p.MoveFailed
+		o.MoveDone == p.MoveDone && o.MoveFailed == p.MoveFailed && o.Notes == p.Notes
 }
 
 // sameWork reports whether o and p ask the service for the same work, that is,
@@ -142,8 +145,18 @@ type Scan struct {
 	ModTime time.Time //
 	Content Digest    // zero if it could not be read
 	Ext     string    // its true extension by its first bytes, with the dot
+	Pages   int       // 0 if nobody could count them
 	Reject  string    // why it can never be sent; "" if it can
 	Options Options
+
+	// Profile is the hold, if any, that keeps this scan from being sent until it
+	// is lifted: what its folder asks for cannot be understood. The scan is then
+	// noticed anew. Options are not looked at.
+	Profile *Hold
+
+	// Spooled says that a copy of the scan's bytes is kept, and is what is sent:
+	// another file may have taken its name by then.
+	Spooled bool
 
 	// Present says that files with the names of all its results lie beside it.
 	// It matters while a restored queue does not know what it may have
@@ -197,11 +210,15 @@ type Job struct {
 	// Twin is the earlier job of the same identity whose results this one is
 	// to have; 0 if it goes its own way.
 	Twin uint64 `json:"twin,omitempty"`
+	// Spooled says that a copy of the scan is kept until the job is done.
+	Spooled bool `json:"spooled,omitempty"`
 
 	Document string    `json:"document,omitempty"` // the service's id, as long as the document may live
 	Trash    []string  `json:"trash,omitempty"`    // further documents of this job that are to be deleted
 	Keep     time.Time `json:"keep,omitzero"`      // Document is not deleted before this
 	Pages    int       `json:"pages,omitempty"`    // as the service counted; 0 if it did not say
+	Counted  int       `json:"counted,omitempty"`  // pages as we counted before it was sent; 0 if we could not
+	Anyway   bool      `json:"anyway,omitempty"`   // a person wants it sent although it has more pages than may be
 	Results  []Result  `json:"results,omitempty"`
 
 	// Due is when the next step is to be taken; zero if there is none, or if

@@ -677,7 +677,7 @@ func (m *model) configure(t *rapid.T) {
 		o.MoveDone, o.MoveFailed = "/done", "/failed"
 	}
 	m.options[folder] = o
-	if err := m.q.Configure(folder, o); err != nil {
+	if err := m.q.Configure(folder, o, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range slices.Collect(maps.Values(m.jobs)) {

@@ -536,6 +536,7 @@ func (j Job) again(o again, now time.Time) Job {
 		j.part(n).Mark = o.mark
 	}
 	j.State, j.Due, j.Looks, j.Error, j.Collected = Queued, now, 0, "", time.Time{}
+	j.Anyway = true
 	if j.Twin != 0 && o.wait {
 		j.Due = time.Time{}
 	}

@@ -66,6 +66,9 @@ type Config struct {
 	// first. Scans that wait in other folders are not sent. nil means all
 	// folders that there ever were, with priority 0.
 	Folders map[string]int
+	// Limits are those of the folders, and under "" those of all together. None
+	// are bound that are not in it.
+	Limits map[string]Limits
 }
 
 // A Queue is an open queue file. Its methods may be called concurrently.
@@ -74,6 +77,7 @@ type Queue struct {
 	installation Installation
 	policy       policy
 	configured   map[string]int // nil: all
+	limits       map[string]Limits
 
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed
 	holds   map[string]Hold
@@ -82,6 +86,7 @@ type Queue struct {
 	claimed map[uint64]bool // jobs that a worker has
 	damaged map[uint64]bool // jobs whose record cannot be read
 	early   early           // documents that were announced and that no job has
+	passed  map[string]int  // how often others were preferred to the folder's first waiting scan
 	probing bool            // a worker has the probe of the account
 	// A worker has the census, or the deletion of a stray.
 	counting, sweeping bool
@@ -117,11 +122,13 @@ func Open(c Config) (*Queue, error) {
 		installation: c.Installation,
 		policy:       policy{doubt: c.Doubt, longestDelay: c.LongestDelay, looks: &looks{}},
 		configured:   c.Folders,
+		limits:       c.Limits,
 		holds:        map[string]Hold{},
 		folders:      map[string]folder{},
 		claimed:      map[uint64]bool{},
 		damaged:      map[uint64]bool{},
 		surveys:      surveys{alone: map[uint64]bool{}},
+		passed:       map[string]int{},
 		changed:      make(chan struct{}),
 	}
 	var file *os.File
@@ -309,7 +316,9 @@ func (t *tx) recover() error {
 		}
 	}
 	for _, h := range t.holds {
-		t.free(h)
+		if h.Cause != Profile { // who only looks changes nothing; see Reconsider
+			t.free(h)
+		}
 	}
 	t.holdRemoved()
 	t.releaseIdle()

@@ -1320,7 +1320,7 @@ func TestConfigure(t *testing.T) {
 	}
 	docx := transcribe
 	docx.Formats = []string{"docx"}
-	if err := q.Configure("/scans", docx); err != nil {
+	if err := q.Configure("/scans", docx, nil); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"docx", "docx", "txt", "docx", "txt"} { // a twin that waits is waiting too
@@ -1330,7 +1330,7 @@ func TestConfigure(t *testing.T) {
 	}
 	step(t, q, Upload, jobs[0].ID, Interrupted{})
 	tables := Options{Action: "tables", Formats: []string{"xlsx"}}
-	if err := q.Configure("/scans", tables); err != nil {
+	if err := q.Configure("/scans", tables, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []Job{jobs[0], jobs[1], jobs[3]} {

@@ -127,6 +127,9 @@ func (t *tx) replay(e Entry) {
 		t.claimDocument(d)
 	}
 	old, found := t.told(j)
+	if !j.Uploaded.IsZero() && (!found || old.Source != j.Source) {
+		t.spend(j, billed(j.Pages, j), j.Uploaded)
+	}
 	switch {
 	case found:
 		j.ID = old.ID
@@ -190,6 +193,9 @@ func (t *tx) replaceAll() {
 			continue
 		}
 		next := j
+		if j.HeldBy == Profile { // it is noticed anew
+			continue
+		}
 		switch waits := j.Twin != 0 && j.Due.IsZero(); {
 		case waits:
 			first, err := t.job(j.Twin)

@@ -177,6 +177,7 @@ type tx struct {
 	holds      map[string]Hold
 	folders    map[string]folder
 	configured map[string]int
+	limits     map[string]Limits
 	ended      []uint64 // jobs that the journal is to tell of
 	census     census
 	strayDue   bool // some stray is due at another time
@@ -305,7 +306,7 @@ func (q *Queue) failed(err error, id int) error {
 func (q *Queue) begin(b *bolt.Tx) *tx {
 	return &tx{
 		Tx: b, now: time.Now().Round(0).UTC(), policy: q.policy, mark: q.installation.Mark,
-		holds: q.holds, folders: q.folders, configured: q.configured, census: q.census,
+		holds: q.holds, folders: q.folders, configured: q.configured, limits: q.limits, census: q.census,
 	}
 }
 
@@ -392,14 +393,16 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	switch o := o.(type) {
 	case Uploaded:
 		t.paid(j, 1+len(o.Twins))
+		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 		if j.State == Uploading { // found by a look-up it says nothing about the present
 			t.release(func(h Hold) bool {
-				return h.probedByUpload() && h.blocksUploads(j.Folder) && j.Size >= h.Size
+				return h.probedByUpload() && h.blocksUploads(j.Folder) && !h.spares(j)
 			})
 		}
 		t.answered()
 	case adopted:
 		t.paid(j, 1+len(o.Twins))
+		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 	case Collected, PartCollected:
 		if j.State == Processing { // not copied from a twin
 			t.answered()
@@ -417,6 +420,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	case Deleted:
 		if len(o.Twins) > 0 {
 			t.paid(j, len(o.Twins))
+			t.spend(j, len(o.Twins)*j.cost(), t.now)
 		}
 		if len(o.Documents) > 0 {
 			t.answered()
@@ -431,6 +435,9 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	if next.State == Queued && t.removed(next.Folder) {
 		t.holdRemoved()
 	}
+	if onTheWay(j) && !onTheWay(next) && next.Document == "" { // what was reserved for it is free
+		t.release(func(h Hold) bool { return h.Cause == Limit })
+	}
 	if next.State.Final() && !j.State.Final() {
 		t.freeTwins(next)
 		t.releaseIdle() // it may have been the last that waited
@@ -440,6 +447,9 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	}
 	return next, t.err
 }
+
+// onTheWay reports whether an upload of the job may arrive, or have arrived.
+func onTheWay(j Job) bool { return j.State == Uploading || j.State == Doubtful }
 
 // silence holds the account when nobody answers, or only to say that it is too
 // much, again and again: a probe finds out when somebody does, instead of every
@@ -471,6 +481,15 @@ func (t *tx) free(h Hold) {
 				next := j
 				next.Due = t.now
 				t.write(j, next)
+			}
+		}
+	}
+	if h.Cause == Profile { // their files are to be noticed anew, as what they are now
+		for _, id := range t.inState(Queued) {
+			j, err := t.job(id)
+			t.fail(err)
+			if err == nil && j.HeldBy == Profile && below(h.Dir, j.Path) {
+				t.drop(j)
 			}
 		}
 	}

@@ -95,7 +95,7 @@ func refusedUpload(j queue.Job, e *hwocr.Error, err error) queue.Outcome {
 	switch e.Status {
 	case http.StatusPaymentRequired, http.StatusForbidden:
 		return queue.Held{Hold: queue.Hold{
-			Cause: queue.Credits, Size: j.Size,
+			Cause: queue.Credits, Size: j.Size, Pages: j.Counted,
 			Reason: fmt.Sprintf("the account has not enough page credits: buy some (%v)", err),
 		}}
 	case http.StatusNotFound, http.StatusMethodNotAllowed:

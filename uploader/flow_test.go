@@ -1299,7 +1299,7 @@ func TestConfigureAfterRefusal(t *testing.T) {
 		b.wantHolds("refused:DIR")
 		form.ExtractorID = "invoices01"
 		b.reopen(setup{})
-		if err := b.queue.Configure(b.dir, form); err != nil {
+		if err := b.queue.Configure(b.dir, form, nil); err != nil {
 			t.Fatal(err)
 		}
 		b.drop("form.gif", scan("form"), form) // the watcher finds it again

@@ -23,6 +23,9 @@ var contentTypes = map[string]string{
 // sent: one that is not what was queued is never wholly sent.
 func (u *Uploader) upload(ctx context.Context, t *queue.Task) queue.Outcome {
 	j := t.Job
+	if why := u.Queue.TooMany(j); why != "" {
+		return queue.Reject{Err: errors.New(why)}
+	}
 	if err := u.Files.Room(j); err != nil {
 		return u.local(ctx, j, err)
 	}

@@ -660,7 +660,7 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 			return nil, nil
 		}
 		began := time.Now()
-		c.file, c.head, err = f.w.read(ctx, f.Path, c.path, c.size, c.mod)
+		c.file, c.head, err = f.w.read(ctx, f.Folder, c.path, c.size, c.mod)
 		c.reading = time.Since(began)
 	}
 	switch {
@@ -693,6 +693,14 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 		}
 		// Nobody reads it again before it changes; then it begins anew.
 		f.settling.put(c, time.Now().Add(f.endsWithin()))
+		return nil, nil
+	case errors.As(err, new(*examineError)):
+		f.settling.put(c, time.Now().Add(f.recheck()))
+		f.report(ctx, err)
+		if f.once && time.Since(c.first) > f.patience() {
+			f.settling.drop(c.path)
+			f.left++
+		}
 		return nil, nil
 	case errors.Is(err, errBusy):
 		f.settling.put(c, time.Now().Add(f.recheck()))

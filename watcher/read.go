@@ -15,6 +15,13 @@ import (
 // errChanged means that a file was not the same all the time while it was read.
 var errChanged = errors.New("the file changed while it was read")
 
+// An examineError says that a scan could not be examined, which is not its fault.
+type examineError struct{ err error }
+
+func (e *examineError) Error() string { return e.err.Error() }
+
+func (e *examineError) Unwrap() error { return e.err }
+
 // errBusy means that a program may still be writing the file.
 var errBusy = errors.New("the file is open in another program")
 
@@ -43,7 +50,8 @@ func openFile(root *os.Root, name string) (scanFile, error) {
 // this size and time before, after, and while it was read, and [errBusy] if somebody
 // has it open for writing. One that lacks its end is returned with a [cutOff], and
 // rejected for it.
-func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod time.Time) (file *File, start [sha256.Size]byte, err error) {
+func (w *Watcher) read(ctx context.Context, of Folder, path string, size int64, mod time.Time) (file *File, start [sha256.Size]byte, err error) {
+	folder := of.Path
 	if err := notBusy(path); err != nil {
 		return nil, start, err
 	}
@@ -109,14 +117,41 @@ func (w *Watcher) read(ctx context.Context, folder, path string, size int64, mod
 	if file.Reject == "" {
 		end = whole(f, size, file.Ext)
 	}
+	if file.Reject == "" && (end == nil || of.CutOff) && of.Examine != nil {
+		if err := examine(ctx, of, f, file); err != nil {
+			return nil, start, err
+		}
+	}
 	if err := unchanged(); err != nil {
 		return nil, start, err
 	}
 	if errors.As(end, new(*cutOff)) {
+		if file.Reject != "" {
+			return file, start, nil
+		}
 		file.Reject = fmt.Sprintf("%v; scan it again, or retry it to have it sent as it is", end)
 		return file, start, end
 	}
 	return file, start, end
+}
+
+// examine hands the scan to [Folder.Examine], if it is a file of the system.
+func examine(ctx context.Context, of Folder, f scanFile, file *File) error {
+	scan, ok := f.(*os.File)
+	if !ok {
+		return nil
+	}
+	if _, err := scan.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	before := *file
+	if err := of.Examine(ctx, scan, file); err != nil {
+		return &examineError{err}
+	}
+	if file.Content != before.Content { // what was kept of it is not what was read
+		return errChanged
+	}
+	return nil
 }
 
 // reject says why a file can never be sent; "" if it can.

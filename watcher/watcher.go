@@ -85,6 +85,13 @@ type Folder struct {
 	// says that they are to be asked for whatever [Config.Silent] says.
 	Poll, Events bool
 
+	// Examine, if it is set, is given every scan that could be sent, open and at
+	// its beginning, and all that is known of it. It may set Pages, Spooled and
+	// Reject. What it has seen counts only if the file is the same afterwards. An
+	// error is not the file's fault: the scan is examined again later. It may be
+	// called concurrently with everything else.
+	Examine func(ctx context.Context, scan *os.File, file *File) error
+
 	// Ignore says that the folder is seen for the first time and that what lies in
 	// it already is not wanted: the first whole scan goes to [Config.Ignored].
 	Ignore bool
@@ -104,6 +111,12 @@ type File struct {
 	// Ext is the true extension, by the first bytes and not by the name: ".pdf",
 	// ".jpg", ".png", ".tif", ".heic" or ".gif"; "" if they are of none of these.
 	Ext string
+
+	// Pages is how many pages it has; 0 if nobody has counted them.
+	Pages int
+
+	// Spooled says that [Folder.Examine] has kept a copy of it.
+	Spooled bool
 
 	// Reject says why this file can never be sent; "" if it can.
 	Reject string

@@ -72,6 +72,10 @@ func Main(args []string, s Streams, samples fs.FS) int {
 	return a.explain(err)
 }
 
+// Commands returns the tree of commands, for what is written about them: the
+// manual pages and the completions of the shells.
+func Commands() *cobra.Command { return (&app{}).root() }
+
 // A statusError is an error with an exit status and perhaps a hint of its own.
 // A nil Err prints nothing.
 type statusError struct {

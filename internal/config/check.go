@@ -401,16 +401,6 @@ func (k checker) idle() {
 			k.warn(key, "has no effect in this version", "remove it, or keep it for later")
 		}
 	}
-	var usual Folder
-	usual.preset()
-	for i, f := range k.c.Folders {
-		at := fmt.Sprintf("folders[%d].", i)
-		warn(f.Blank != usual.Blank, at+"blank")
-		warn(f.Spool != usual.Spool, at+"spool")
-		warn(f.FailureNotes != usual.FailureNotes, at+"failure_notes")
-		warn(f.Limits != usual.Limits, at+"limits")
-	}
-	warn(k.c.Limits != Limits{}, "limits")
 	warn(len(k.c.Notices) > 0, "notices")
 }
 

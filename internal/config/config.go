@@ -32,6 +32,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -337,7 +338,7 @@ func Parse(name string, data []byte, env Environment) (*Config, error) {
 	c := defaults()
 	c.Path = path
 	r := newReport(name)
-	if decode(data, &c, r) {
+	if decode(data, reflect.ValueOf(&c).Elem(), false, r) {
 		check(&c, env, r)
 	}
 	if len(r.mistakes) > 0 {

@@ -443,8 +443,6 @@ limits: {pages_per_day: 1}
 notices: [{mail: a@example.org}, x]
 `)
 	want := []string{
-		"config.yaml:4: folders[0].blank", "config.yaml:5: folders[0].spool",
-		"config.yaml:6: folders[0].failure_notes", "config.yaml:7: folders[0].limits", "config.yaml:8: limits",
 		"config.yaml:9: notices",
 	}
 	var got []string

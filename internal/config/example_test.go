@@ -52,7 +52,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 	data := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`).ReplaceAll(readExample(t), []byte("$1$2"))
 	c := defaults()
 	r := newReport("config.yaml")
-	if !decode(data, &c, r) || len(r.mistakes) > 0 {
+	if !decode(data, reflect.ValueOf(&c).Elem(), false, r) || len(r.mistakes) > 0 {
 		t.Fatal(r.mistakes)
 	}
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
@@ -82,7 +82,7 @@ status: {listen: a, password_file: a, tls: {cert_file: a, key_file: a}}
 webhook: {listen: a, path: a, secret_file: a}
 notices: [a]
 log: {level: a, format: a, file: a}
-`), &c, r)
+`), reflect.ValueOf(&c).Elem(), false, r)
 	if len(r.mistakes) > 0 {
 		t.Fatal(r.mistakes)
 	}

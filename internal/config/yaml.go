@@ -13,12 +13,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decode fills c from data, reports to r what is not as c's types and tags say, and notes the line of each key. It tells
-// whether there was a tree to fill c from.
+// decode fills v, a struct, from data, reports to r what is not as its types and tags say, and notes the line of each key. It
+// tells whether there was a tree to fill v from; that there is none is no mistake if it may be empty.
 //
 // It walks the tree of nodes itself: the library's own decoder drops null items, accepts a second document and values of
 // other kinds, and speaks of Go types where a person wants to read the name of a key.
-func decode(data []byte, c *Config, r *report) bool {
+func decode(data []byte, v reflect.Value, mayBeEmpty bool, r *report) bool {
 	data = toUTF8(data)
 	if n := invalidLine(data); n > 0 {
 		r.add(n, "", "is not UTF-8 text", "save the file as UTF-8")
@@ -27,14 +27,16 @@ func decode(data []byte, c *Config, r *report) bool {
 	root, err := parse(data)
 	switch {
 	case errors.Is(err, io.EOF) || err == nil && root.ShortTag() == "!!null":
-		r.add(0, "", "is empty", least)
+		if !mayBeEmpty {
+			r.add(0, "", "is empty", least)
+		}
 		return false
 	case err != nil:
 		line, text := faultyLine(data)
 		r.add(line, "", "is not valid YAML here", syntaxHint(text))
 		return false
 	}
-	decoder{r}.value(root, "", reflect.ValueOf(c).Elem())
+	decoder{r}.value(root, "", v)
 	return !r.unread[""]
 }
 
@@ -145,7 +147,7 @@ func (d decoder) value(n *yaml.Node, key string, v reflect.Value) {
 func (d decoder) mapping(n *yaml.Node, key string, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
 		hint := "its keys are " + strings.Join(names(v.Type()), ", ")
-		if key == "" {
+		if key == "" && v.Type() != reflect.TypeFor[Profile]() {
 			hint = least
 		}
 		d.unreadable(key, "must be keys with values", hint)
@@ -186,6 +188,8 @@ func unknownHint(name, key string, t reflect.Type) string {
 		}
 	}
 	switch {
+	case t == reflect.TypeFor[Profile]():
+		return "here may stand " + strings.Join(names(t), ", ") + "; all else belongs into the configuration"
 	case len(elsewhere) > 0:
 		return "the key is " + strings.Join(elsewhere, " or ")
 	case key == "":

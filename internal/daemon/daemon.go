@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -131,19 +132,21 @@ func begin(o Options) (*daemon, error) {
 
 type daemon struct {
 	Options
-	state    state
-	queue    *queue.Queue
-	pace     *hwocr.Pace
-	line     line
-	watcher  atomic.Pointer[watcher.Watcher] // for config; replaced by watch
-	config   atomic.Pointer[config.Config]   // the one in force; Options has the first
-	uploader *uploader.Uploader
-	webhook  *webhook.Hook // nil: none
-	began    time.Time
-	changed  atomic.Int64 // scans that went back to the watcher
-	page     *page        // nil for none
-	left     int          // scans that never stopped changing, of a run once
-	done     atomic.Int64
+	state        state
+	queue        *queue.Queue
+	pace         *hwocr.Pace
+	line         line
+	watcher      atomic.Pointer[watcher.Watcher] // for config; replaced by watch
+	config       atomic.Pointer[config.Config]   // the one in force; Options has the first
+	uploader     *uploader.Uploader
+	files        files
+	failureNotes *failureNotes
+	webhook      *webhook.Hook // nil: none
+	began        time.Time
+	changed      atomic.Int64 // scans that went back to the watcher
+	page         *page        // nil for none
+	left         int          // scans that never stopped changing, of a run once
+	done         atomic.Int64
 }
 
 // grace is how long what is on the wire may go on after we were told to stop.
@@ -163,8 +166,15 @@ func (d *daemon) prepare() error {
 	}
 	d.line.Store(api)
 	d.config.Store(d.Config)
+	d.files = newFiles(d.Config.State, d.Config.Folders)
+	if d.failureNotes, err = newFailureNotes(d.queue, d.files, d.Log); err != nil {
+		return err
+	}
+	if err := d.queue.Reconsider(); err != nil {
+		return err
+	}
 	d.uploader = uploader.New(uploader.Config{
-		Queue: d.queue, API: &d.line, Files: newFiles(d.Config.State, d.Config.Folders), Workers: d.Config.Workers, Grace: grace, Log: d.Log,
+		Queue: d.queue, API: &d.line, Files: d.files, Workers: d.Config.Workers, Grace: grace, Log: d.Log,
 		Moved: func(j queue.Job) {
 			switch j.State {
 			case "":
@@ -178,6 +188,11 @@ func (d *daemon) prepare() error {
 	if err := d.settle(d.Config); err != nil {
 		return err
 	}
+	if n, err := d.files.spool.tidy(d.queue); err != nil {
+		d.Log.Warn("copies of scans that no job needs could not be removed", "folder", d.files.spool.dir, "error", err)
+	} else if n > 0 {
+		d.Log.Warn("the queue was restored and does not know of these copies of scans: those that are not in a hot folder any more can be dropped there again", "folder", d.files.spool.dir, "scans", n)
+	}
 	w, err := d.newWatcher(d.Config)
 	if err != nil {
 		return err
@@ -188,22 +203,30 @@ func (d *daemon) prepare() error {
 
 // newWatcher returns a watcher for the folders of a configuration.
 func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
-	options := map[string]queue.Options{}
-	for _, f := range c.Folders {
-		options[f.Path] = optionsOf(f)
+	in := newIntake(c, d.files, d.Pages)
+	folders := d.folders(c)
+	for i := range folders {
+		folders[i].Examine = func(ctx context.Context, scan *os.File, file *watcher.File) error {
+			return d.examine(ctx, in, scan, file)
+		}
 	}
 	return watcher.New(watcher.Config{
-		Folders: d.folders(c),
+		Folders: folders,
 		MaxSize: maxUpload,
 		Known:   d.queue.Seen,
 		Found: func(_ context.Context, files []watcher.File) error {
-			return d.add(files, options)
+			return d.add(in, files)
 		},
 		Ignored: func(_ context.Context, files []watcher.File) error {
 			d.Log.Info("scans that were there before are ignored", "folder", files[0].Folder, "scans", len(files))
-			return d.queue.Ignore(scansOf(files, options)...)
+			return d.queue.Ignore(scansOf(files, nil)...)
 		},
-		Looked: d.looked,
+		Looked: func(folder string, scanned bool, err error) {
+			d.looked(folder, scanned, err)
+			if scanned && in.changed(folder) {
+				d.reconfigure(in, folder)
+			}
+		},
 		Silent: mount.Silent,
 		Paused: func(folder string, pause time.Duration) {
 			if err := d.queue.Keep(keptPause+folder, []byte(pause.String())); err != nil {
@@ -296,7 +319,7 @@ func (d *daemon) folders(c *config.Config) []watcher.Folder {
 func optionsOf(f config.Folder) queue.Options {
 	o := queue.Options{
 		Action: f.Action, ExtractorID: f.ExtractorID, PromptID: f.PromptID, Formats: f.Formats,
-		DeleteRemote: f.DeleteRemote, DeleteAfter: f.DeleteAfter,
+		DeleteRemote: f.DeleteRemote, DeleteAfter: f.DeleteAfter, Notes: f.FailureNotes,
 	}
 	if f.Originals.Done != config.Stay {
 		o.MoveDone = f.Originals.Done
@@ -307,15 +330,46 @@ func optionsOf(f config.Folder) queue.Options {
 	return o
 }
 
-func scansOf(files []watcher.File, options map[string]queue.Options) []queue.Scan {
+// scansOf translates files; of each, w says what is wanted.
+func scansOf(files []watcher.File, w []wanted) []queue.Scan {
 	scans := make([]queue.Scan, len(files))
 	for i, f := range files {
 		scans[i] = queue.Scan{
 			Folder: f.Folder, Path: f.Path, Size: f.Size, ModTime: f.ModTime,
-			Content: f.Content, Ext: f.Ext, Reject: f.Reject, Options: options[f.Folder],
+			Content: f.Content, Ext: f.Ext, Pages: f.Pages, Spooled: f.Spooled, Reject: f.Reject,
+		}
+		if w != nil {
+			scans[i].Options, scans[i].Profile = optionsOf(w[i].folder), w[i].hold
 		}
 	}
 	return scans
+}
+
+// moved tells everybody who wants to know that a job was added or moved on.
+func (d *daemon) moved(j queue.Job) {
+	if j.Spooled && (j.State == queue.Done || j.State == "") {
+		if err := d.files.spool.remove(d.queue, j); err != nil { // the next start removes it
+			d.Log.Warn("the copy of a scan could not be removed", "job", j.ID, "error", err)
+		}
+	}
+	d.failureNotes.moved(j)
+	if d.page != nil {
+		d.page.Moved(j)
+	}
+	d.Moved(j)
+}
+
+// examine is [intake.examine], and says so in the queue where the state folder
+// cannot take copies of scans.
+func (d *daemon) examine(ctx context.Context, in *intake, scan *os.File, file *watcher.File) error {
+	err := in.examine(ctx, scan, file)
+	if errors.Is(err, uploader.ErrState) {
+		hold := queue.Hold{Cause: queue.Disk, Reason: fmt.Sprintf("scans cannot be copied: see that the state folder's disk is well and has room (%v)", err)}
+		if !d.held(hold.Key()) {
+			err = errors.Join(err, d.queue.Hold(hold))
+		}
+	}
+	return err
 }
 
 // present reports whether files with the names of all results of a scan lie
@@ -339,8 +393,16 @@ func present(s queue.Scan) bool {
 }
 
 // add puts settled scans into the queue.
-func (d *daemon) add(files []watcher.File, options map[string]queue.Options) error {
-	scans := scansOf(files, options)
+func (d *daemon) add(in *intake, files []watcher.File) error {
+	slices.SortStableFunc(files, func(a, b watcher.File) int { return a.ModTime.Compare(b.ModTime) }) // the oldest goes first
+	resolve, all := in.profiles(), make([]wanted, len(files))
+	for i, f := range files {
+		var err error
+		if all[i], err = resolve.of(f.Folder, f.Path); err != nil {
+			return err
+		}
+	}
+	scans := scansOf(files, all)
 	if d.queue.Rebuilding() {
 		for i, s := range scans {
 			scans[i].Present = present(s)
@@ -358,12 +420,14 @@ func (d *daemon) add(files []watcher.File, options map[string]queue.Options) err
 			continue
 		case a.Job.State == queue.Rejected:
 			log.Warn("job rejected", "error", a.Job.Error)
+		case a.Job.HeldBy == queue.Profile:
+			log.Warn("job held", "cause", a.Job.HeldBy, "error", a.Job.Error)
 		case a.Job.State == queue.Processing:
 			log.Info("the service has this scan already, under our mark", "document", a.Job.Document)
 		case a.Job.Twin != 0:
 			log.Info("job queued, its content is known", "same_as", a.Job.Twin)
 		default:
-			log.Info("job queued", "bytes", a.Job.Size)
+			log.Info("job queued", "bytes", a.Job.Size, "pages", pagesText(a.Job.Counted))
 		}
 		if a.Replaced != 0 {
 			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
@@ -373,12 +437,12 @@ func (d *daemon) add(files []watcher.File, options map[string]queue.Options) err
 	return nil
 }
 
-// moved tells everybody who wants to know that a job was added or moved on.
-func (d *daemon) moved(j queue.Job) {
-	if d.page != nil {
-		d.page.Moved(j)
+// pagesText says how many pages nobody could count.
+func pagesText(n int) string {
+	if n == 0 {
+		return "unknown"
 	}
-	d.Moved(j)
+	return strconv.Itoa(n)
 }
 
 // looked turns what a scan of a folder showed into a hold or its release.
@@ -405,6 +469,7 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 	if !scanned {
 		return
 	}
+	d.failureNotes.looked(folder)
 	if err := d.queue.Looked(folder); err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}
@@ -413,6 +478,23 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 			d.Log.Error("the queue could not be written", "error", err)
 		}
 	}
+}
+
+// reconfigure gives the jobs of the folder that wait what is wanted now that a
+// profile has changed. What one had held is noticed anew.
+func (d *daemon) reconfigure(in *intake, folder string) {
+	usual, of := in.options(folder)
+	err := d.queue.Configure(folder, usual, of)
+	for _, h := range d.queue.Holds() {
+		if h.Cause == queue.Profile && h.Folder == folder {
+			_, e := d.queue.Release(h.Key())
+			err = errors.Join(err, e)
+		}
+	}
+	if err != nil {
+		d.Log.Error("the queue could not be written", "error", err)
+	}
+	d.Log.Info("the profile of a folder changed", "folder", folder)
 }
 
 func (d *daemon) held(key string) bool {
@@ -448,6 +530,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return d.keepPace(ctx) })
+	endNotes := d.failureNotes.keep()
 	g.Go(func() error {
 		d.beat(ctx)
 		return nil
@@ -465,6 +548,7 @@ func (d *daemon) run(ctx context.Context) error {
 		})
 	}
 	err := d.wait(ctx, g)
+	endNotes()
 	endJournal() // after the others: what they ended is in it, too
 	if e := d.keep(); errors.Is(e, queue.ErrUncertain) {
 		err = errors.Join(err, e)

@@ -25,13 +25,14 @@ import (
 // it must not have us write wherever we may.
 type files struct {
 	state string    // the state folder
+	spool spool     // copies of scans
 	links *sync.Map // by hot folder: the link it is, "" for none
 }
 
 // newFiles takes note of what the hot folders are. Those that are missing are
 // looked at when they first appear.
 func newFiles(state string, folders []config.Folder) files {
-	f := files{state, &sync.Map{}}
+	f := files{state, newSpool(state), &sync.Map{}}
 	for _, folder := range folders {
 		if opened, err := f.hot(folder.Path); err == nil {
 			opened.Close()
@@ -145,6 +146,16 @@ func explainWrite(err error) error {
 
 // Open implements [uploader.Files].
 func (f files) Open(j queue.Job) (io.ReadCloser, int64, error) {
+	if j.Spooled {
+		scan, err := f.spool.open(j)
+		if err == nil {
+			return sized(scan)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, 0, err
+		}
+		// A job that was done is sent once more: its copy is gone.
+	}
 	// A folder with originals lies outside; what lies there is opened from
 	// there.
 	folder, err := f.of(j, j.Original())
@@ -156,6 +167,10 @@ func (f files) Open(j queue.Job) (io.ReadCloser, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	return sized(scan)
+}
+
+func sized(scan *os.File) (io.ReadCloser, int64, error) {
 	info, err := scan.Stat()
 	if err != nil {
 		return nil, 0, errors.Join(err, scan.Close())

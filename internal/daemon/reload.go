@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
+	"scandrop/queue"
 )
 
 // A line to the service is the client that the configuration in force asks for.
@@ -114,11 +116,13 @@ func (d *daemon) reload(c *config.Config) error {
 
 // settle tells the queue of the folders of a configuration.
 func (d *daemon) settle(c *config.Config) error {
-	if err := d.queue.SetFolders(priorities(c)); err != nil {
+	if err := d.queue.SetFolders(priorities(c), limits(c)); err != nil {
 		return err
 	}
+	in := newIntake(c, d.files, d.Pages)
 	for _, f := range c.Folders {
-		if err := d.queue.Configure(f.Path, optionsOf(f)); err != nil {
+		usual, of := in.options(f.Path)
+		if err := d.queue.Configure(f.Path, usual, of); err != nil {
 			return err
 		}
 	}
@@ -133,6 +137,16 @@ func priorities(c *config.Config) map[string]int {
 	return folders
 }
 
+// limits are those of the folders, and of all together under "".
+func limits(c *config.Config) map[string]queue.Limits {
+	all := map[string]queue.Limits{"": {PerDay: c.Limits.PagesPerDay, PerMonth: c.Limits.PagesPerMonth}}
+	for _, f := range c.Folders {
+		all[f.Path] = queue.Limits{PerScan: f.Limits.PagesPerScan, PerDay: f.Limits.PagesPerDay, PerMonth: f.Limits.PagesPerMonth}
+	}
+	maps.DeleteFunc(all, func(_ string, l queue.Limits) bool { return l == queue.Limits{} })
+	return all
+}
+
 // fixed lists the keys that differ and that a running daemon cannot change.
 func fixed(a, b *config.Config) (keys []string) {
 	differs := func(key string, x, y any) {
@@ -144,7 +158,6 @@ func fixed(a, b *config.Config) (keys []string) {
 	differs("api.burst", a.API.Burst, b.API.Burst)
 	differs("api.doubt", a.API.Doubt, b.API.Doubt)
 	differs("workers", a.Workers, b.Workers)
-	differs("limits", a.Limits, b.Limits)
 	differs("status", a.Status, b.Status)
 	differs("webhook", a.Webhook, b.Webhook)
 	differs("notices", a.Notices, b.Notices)

@@ -224,7 +224,7 @@ func (s state) open(c *config.Config, path string) (*queue.Queue, error) {
 	}
 	q, err := queue.Open(queue.Config{
 		Path: path, Installation: who,
-		Doubt: c.API.Doubt, LongestDelay: s.Longest, Folders: priorities(c),
+		Doubt: c.API.Doubt, LongestDelay: s.Longest, Folders: priorities(c), Limits: limits(c),
 	})
 	if err != nil {
 		return nil, err
