@@ -1,7 +1,6 @@
 package web
 
 import (
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -266,15 +265,6 @@ func (s *Server) apiRelease(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, control.Released{Released: n})
-}
-
-//go:embed openapi.json
-var description []byte
-
-// openAPI serves the description of this API.
-func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Write(description)
 }
 
 // healthz says that the process answers, and proves to a client that knows the
