@@ -25,6 +25,40 @@ const (
 	Sweep   Step = "sweep"   // delete a document that no job needs
 )
 
+// A class is a kind of step of which none may keep the others waiting.
+type class int
+
+const (
+	sending class = iota
+	fetching
+	clearing
+	classes
+)
+
+func (s Step) class() class {
+	switch s {
+	case Upload, Copy:
+		return sending
+	case Delete:
+		return clearing
+	}
+	return fetching
+}
+
+// full reports whether as many steps of the class are handed out as may be.
+func (q *Queue) full(c class) bool { return q.limit > 0 && q.busy[c] >= q.limit }
+
+// Limit bounds how many steps that send, that fetch, and that clear up are handed out
+// at once: so many of each. 0, which is so at first, is without bound. With
+// workers for more than twice as many, requests of one kind that hang keep none
+// of another from being made.
+func (q *Queue) Limit(steps int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limit = steps
+	q.wake()
+}
+
 // A Task is a step of a job that a worker has claimed. It must be given back
 // with [Queue.Report].
 type Task struct {
@@ -45,6 +79,12 @@ var ErrHeld = errors.New("held")
 // then uploads, by their folder's priority and the oldest first. A job is
 // handed out to one worker at a time.
 func (q *Queue) Claim(ctx context.Context) (Task, error) {
+	select { // one looks for work; the others wait for its finding some
+	case q.claiming <- struct{}{}:
+		defer func() { <-q.claiming }()
+	case <-ctx.Done():
+		return Task{}, ctx.Err()
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return Task{}, err
@@ -106,6 +146,7 @@ func (q *Queue) claim() (task Task, next time.Time, err error) {
 	default:
 		q.looksLast = task.Step == Collect || task.Step != Upload && q.looksLast
 		q.claimed[task.Job.ID] = true
+		q.busy[task.Step.class()]++
 		if len(task.holds) > 0 {
 			q.probed(now, func(h Hold) bool { return slices.Contains(task.holds, h.Key()) })
 		}
@@ -157,12 +198,19 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 
 	var due []dueJob
 	for _, l := range []lane{laneFinish, laneDelete, laneHeld, laneClear} {
+		if (l == laneFinish || l == laneHeld) && q.full(fetching) || l != laneFinish && q.full(clearing) {
+			continue
+		}
 		if d, ok := q.head(t, lanePrefix(l, 0)); ok {
 			due = append(due, d)
 		}
 	}
 	slices.SortStableFunc(due, func(a, b dueJob) int { return a.at.Compare(b.at) })
-	uploads, probes := q.uploads(t, now)
+	var uploads []dueJob
+	var probes []time.Time
+	if !q.full(sending) {
+		uploads, probes = q.uploads(t, now)
+	}
 	starved := func(d dueJob) int { // its folder has been passed over too often
 		if n := q.passed[d.folder]; n >= mostPassed {
 			return n
@@ -173,7 +221,7 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 		return cmp.Or(cmp.Compare(starved(b), starved(a)), cmp.Compare(b.priority, a.priority), a.at.Compare(b.at), cmp.Compare(a.id, b.id))
 	})
 	survey := false
-	if look, ok := q.head(t, lanePrefix(laneLook, 0)); ok {
+	if look, ok := q.head(t, lanePrefix(laneLook, 0)); ok && !q.full(fetching) {
 		step := Collect
 		if now.Before(look.at) {
 			sooner(look.at)
@@ -361,22 +409,33 @@ func (q *Queue) task(t *tx, d dueJob) (Task, error) {
 // service already. After any other error the task is still the
 // worker's: it should be reported again, until it is done or the worker stops.
 func (q *Queue) Report(task Task, o Outcome) (Job, error) {
+	switch task.Step {
+	case Probe, Census, Sweep, Survey:
+		return Job{}, q.reportOther(task, o)
+	}
+	return q.reportJob(task, o)
+}
+
+// reportOther is Report for a step that is not a job's.
+func (q *Queue) reportOther(task Task, o Outcome) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if task.Step == Probe {
-		return Job{}, q.reportProbe(o)
+	switch task.Step {
+	case Probe:
+		return q.reportProbe(o)
+	case Survey:
+		return q.reportSurvey(o)
 	}
-	if task.Step == Census || task.Step == Sweep {
-		return Job{}, q.reportChore(task, o)
-	}
-	if task.Step == Survey {
-		return Job{}, q.reportSurvey(o)
-	}
+	return q.reportChore(task, o)
+}
+
+// reportJob is Report for the step of a job.
+func (q *Queue) reportJob(task Task, o Outcome) (j Job, err error) {
 	_, sending := o.(Sending)
-	var j Job
 	found := false
 	limit := Hold{}
-	err := q.updateLocked(func(t *tx) (err error) {
+	err = q.change(func(t *tx) (err error) {
+		found, limit = false, Hold{}
 		if j, err = t.job(task.Job.ID); err != nil {
 			return err
 		}
@@ -405,24 +464,41 @@ func (q *Queue) Report(task Task, o Outcome) (Job, error) {
 			j, err = q.heard(t, task, j, o)
 		}
 		return err
+	}, func(err error) error {
+		var held error
+		switch {
+		case found:
+			held = fmt.Errorf("%w: the service has it already", ErrHeld)
+		case limit.Cause != "":
+			held = fmt.Errorf("%w: %s", ErrHeld, limit.Reason)
+		}
+		return q.reported(task, o, j, held, err)
 	})
+	return j, err
+}
+
+// reported draws, for memory, what follows from a report whose transaction ended
+// with err, and returns what is to be said of it; held is why the job may not go on
+// all the same. The caller holds q.mu.
+func (q *Queue) reported(task Task, o Outcome, j Job, held, err error) error {
+	_, sending := o.(Sending)
 	if err == nil {
 		q.looked(task.Job, j, o)
 		q.policy.told = q.policy.told || !j.Announced.Equal(task.Job.Announced) && !j.Announced.IsZero()
 		q.policy.listen(task.Job.State, j, o, time.Now())
 	}
-	if err == nil && found {
-		err = fmt.Errorf("%w: the service has it already", ErrHeld)
-	}
-	if err == nil && limit.Cause != "" {
-		err = fmt.Errorf("%w: %s", ErrHeld, limit.Reason)
+	if err == nil {
+		err = held
 	}
 	_, stale := errors.AsType[*MoveError](err)
 	if err == nil && !sending || stale || errors.Is(err, ErrNoJob) {
+		if q.claimed[task.Job.ID] {
+			q.busy[task.Step.class()]--
+		}
 		delete(q.claimed, task.Job.ID)
 		q.wake()
 	}
-	return j, err
+	return err
 }
 
 func (q *Queue) reportProbe(o Outcome) error {

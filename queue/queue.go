@@ -79,6 +79,11 @@ type Queue struct {
 	configured   map[string]int // nil: all
 	limits       map[string]Limits
 
+	claiming chan struct{} // held by the one who looks for work
+
+	queuing sync.Mutex // guards changes; taken last
+	changes []*change  // that wait to be committed
+
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed
 	holds   map[string]Hold
 	folders map[string]folder
@@ -93,6 +98,8 @@ type Queue struct {
 	began              time.Time // the census that a worker has, or had last
 	strayDue           time.Time // no stray is due before
 	surveys            surveys
+	limit              int           // steps of a class at once; 0: without
+	busy               [classes]int  // steps that workers have
 	looksLast          bool          // a look was claimed since the last upload was
 	changed            chan struct{} // closed, and replaced, when something changed
 
@@ -130,6 +137,7 @@ func Open(c Config) (*Queue, error) {
 		surveys:      surveys{alone: map[uint64]bool{}},
 		passed:       map[string]int{},
 		changed:      make(chan struct{}),
+		claiming:     make(chan struct{}, 1),
 	}
 	var file *os.File
 	err := guard(func() (err error) {

@@ -25,6 +25,7 @@ func (q *Queue) Replay(entries iter.Seq2[Entry, error], head Head) (n int, err e
 	replay := func(end bool) error {
 		news := 0
 		err := q.update(func(t *tx) error {
+			news = 0
 			if len(q.claimed) > 0 {
 				return errors.New("the journal cannot be replayed while jobs are worked on")
 			}

@@ -240,13 +240,62 @@ func (q *Queue) readLocked(f func(*tx) error) error {
 
 // update runs f in a transaction and wakes whoever waits for work. If it fails
 // nothing has changed, unless the error wraps [ErrUncertain]: then nobody knows,
-// and the queue serves no more.
-func (q *Queue) update(f func(*tx) error) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.updateLocked(f)
+// and the queue serves no more. f may be run more than once; see change.
+func (q *Queue) update(f func(*tx) error) error { return q.change(f, nil) }
+
+// A change is what somebody wants to have in the file.
+type change struct {
+	f     func(*tx) error
+	after func(error) error
+	err   error
+	done  bool
 }
 
+// change is update; after, if it is not nil, is then called with the error, while
+// q.mu is held, and says which error to return.
+//
+// Changes that come while another is committed share the next transaction: a
+// lone one never waits, and many cost little more than one. Where one of them
+// fails each is tried by itself.
+func (q *Queue) change(f func(*tx) error, after func(error) error) error {
+	c := &change{f: f, after: after}
+	q.queuing.Lock()
+	q.changes = append(q.changes, c)
+	q.queuing.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !c.done {
+		q.commit()
+	}
+	return c.err
+}
+
+// commit makes all changes that wait. The caller holds q.mu.
+func (q *Queue) commit() {
+	q.queuing.Lock()
+	changes := q.changes
+	q.changes = nil
+	q.queuing.Unlock()
+	together := len(changes) > 1 && q.updateLocked(func(t *tx) error {
+		for _, c := range changes {
+			if err := c.f(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}) == nil
+	for _, c := range changes {
+		if !together {
+			c.err = q.updateLocked(c.f)
+		}
+		if c.after != nil {
+			c.err = c.after(c.err)
+		}
+		c.done = true
+	}
+}
+
+// updateLocked is update for a caller who holds q.mu.
 func (q *Queue) updateLocked(f func(*tx) error) error {
 	if q.uncertain != nil {
 		return q.uncertain

@@ -84,7 +84,9 @@ type Config struct {
 	API   API
 	Files Files
 
-	// Workers is how many steps are taken at once. Defaults to 4.
+	// Workers is how many scans are sent at once, how many results fetched, and
+	// how many remote copies deleted: none of it waits for the others. Defaults
+	// to 4.
 	Workers int
 	// Grace is how long work goes on after Run was told to stop. Defaults to
 	// 10 s.
@@ -155,7 +157,8 @@ func (u *Uploader) Run(ctx context.Context) error {
 		context.AfterFunc(work, func() { grace.Stop() })
 	})
 	g := new(errgroup.Group)
-	for range u.Workers {
+	u.Queue.Limit(u.Workers)
+	for range 2*u.Workers + 1 { // while two kinds of steps hang there is one for the third
 		g.Go(func() error {
 			defer stop() // one that cannot go on must not leave the others working unseen
 			for {

@@ -5,13 +5,15 @@ import (
 	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Pace decides when a request may go out. All that share an account share one, so that
 // the service sees one well-behaved client however many workers there are.
 //
-// Requests go out in the order in which they came, no faster than a ceiling. When the
+// Requests go out in the order in which they came, those of [Pace.WaitLast] after the
+// others, no faster than a ceiling. When the
 // service says that it is too much, nobody sends for as long as it names. What comes
 // then depends on what the refusal looks like:
 //
@@ -34,7 +36,10 @@ type Pace struct {
 	turn    chan struct{}
 	changed chan struct{} // holds one element when State has changed
 
+	firsts, lasts atomic.Int32 // how many wait that go first, and last
+
 	mu        sync.Mutex
+	overtaken int           // how many went first while one waited that goes last
 	news      chan struct{} // closed, and replaced, when somebody may go earlier than it seemed
 	rate      float64       // from slowest to ceiling
 	known     float64       // up to this rate grows quickly; above it others were refused
@@ -73,6 +78,8 @@ const (
 	stepAnswers  = 25
 	stepTime     = 10 * time.Second
 	calmAnswers  = 500 // until bursts grow again
+
+	mostOvertaken = 8
 )
 
 // NewPace returns a pace of at most rate requests a second, of which burst may go out
@@ -109,34 +116,67 @@ type Turn struct {
 // Wait returns when a request may go out, or with the context's error when that ended
 // before. A deadline that cannot be met is waited for: it may yet be lifted. A Turn
 // without an error must be given back, or later ones may come late.
-func (p *Pace) Wait(ctx context.Context) (Turn, error) {
+func (p *Pace) Wait(ctx context.Context) (Turn, error) { return p.wait(ctx, false) }
+
+// WaitLast is Wait for a request that lets all go first that come by Wait, save for
+// every ninth: what was begun is brought to its end before more is begun, and more is
+// begun all the same.
+func (p *Pace) WaitLast(ctx context.Context) (Turn, error) { return p.wait(ctx, true) }
+
+func (p *Pace) wait(ctx context.Context, last bool) (Turn, error) {
 	if p == nil {
 		return Turn{at: time.Now()}, ctx.Err()
 	}
 	if err := ctx.Err(); err != nil {
 		return Turn{}, err
 	}
-	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
-	case <-ctx.Done():
-		return Turn{}, ctx.Err()
+	waiting := &p.firsts
+	if last {
+		waiting = &p.lasts
 	}
+	waiting.Add(1)
+	defer waiting.Add(-1)
 	limited := false
+	for {
+		select {
+		case p.turn <- struct{}{}:
+		case <-ctx.Done():
+			return Turn{}, ctx.Err()
+		}
+		t, yields, err := p.inFront(ctx, last, &limited)
+		<-p.turn
+		if !yields {
+			return t, err
+		}
+	}
+}
+
+// inFront waits in front of all others until a request may go out. Then it may have
+// to yield: to those that go first, or to those that did so often enough.
+func (p *Pace) inFront(ctx context.Context, last bool, limited *bool) (t Turn, yields bool, err error) {
 	for {
 		p.mu.Lock()
 		now := time.Now()
 		at := p.ready(now)
 		if !at.After(now) {
-			t := p.take(now, limited)
+			yields = p.lasts.Load() > 0 && p.overtaken >= mostOvertaken
+			if last {
+				yields = p.firsts.Load() > 0 && p.overtaken < mostOvertaken
+			}
+			if !yields {
+				t = p.take(now, *limited)
+				if p.overtaken++; last || p.lasts.Load() == 0 {
+					p.overtaken = 0
+				}
+			}
 			p.mu.Unlock()
-			return t, nil
+			return t, yields, nil
 		}
 		news := p.news
 		p.mu.Unlock()
-		limited = true
+		*limited = true
 		if err := sleep(ctx, at.Sub(now), news); err != nil {
-			return Turn{}, err
+			return Turn{}, false, err
 		}
 	}
 }

@@ -480,3 +480,42 @@ func TestPaceShared(t *testing.T) {
 		}
 	})
 }
+
+// TestPaceLast: what begins goes after what brings to an end, and goes all the same.
+func TestPaceLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPace(1, 1)
+		var mu sync.Mutex
+		var order []byte
+		var wg sync.WaitGroup
+		send := func(wait func(context.Context) (Turn, error), name byte) {
+			wg.Go(func() {
+				turn, err := wait(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+				p.Done(turn, Answer{Status: 200})
+			})
+			synctest.Wait()
+		}
+		send(p.Wait, 'f') // goes at once
+		for range 3 {
+			send(p.WaitLast, 'l')
+		}
+		for range 20 {
+			send(p.Wait, 'f')
+		}
+		wg.Wait()
+		if got, want := string(order), "f"+"ffffffffl"+"ffffffffl"+"ffffl"; got != want {
+			t.Errorf("they went as %s, want %s", got, want)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := p.WaitLast(ctx); err == nil {
+			t.Error("it goes although it was told not to")
+		}
+	})
+}

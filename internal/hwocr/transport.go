@@ -164,7 +164,11 @@ func (t *transport) admit(req *http.Request) (turn Turn, token string, err error
 	if req.URL.Scheme != t.scheme || req.URL.Host != t.host {
 		return turn, "", fmt.Errorf("the token is not for %s", req.URL.Host)
 	}
-	if turn, err = t.pace.Wait(req.Context()); err != nil {
+	wait := t.pace.Wait
+	if req.Method == http.MethodPost {
+		wait = t.pace.WaitLast // it begins what others bring to an end
+	}
+	if turn, err = wait(req.Context()); err != nil {
 		return turn, "", fmt.Errorf("waiting to send: %w", err)
 	}
 	token, err = t.token()
