@@ -29,7 +29,7 @@ type finding struct {
 }
 
 func (a *app) check() *cobra.Command {
-	asJSON, syntax := false, false
+	asJSON, syntax, fix := false, false, false
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong, and how to mend it",
@@ -45,6 +45,9 @@ configuration, or what it names, cannot be used; 1 that something else is wrong.
 			conf, err := a.load()
 			if err != nil {
 				return err
+			}
+			if fix {
+				a.mend(conf)
 			}
 			findings := a.findings(c.Context(), conf)
 			if asJSON {
@@ -78,6 +81,7 @@ configuration, or what it names, cannot be used; 1 that something else is wrong.
 		},
 	}
 	c.Flags().BoolVar(&syntax, "syntax", false, "read the configuration, and look at nothing else")
+	c.Flags().BoolVar(&fix, "fix", false, "mend first what can be mended without harm: make folders that are missing, keep the token from others")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	return c
 }
@@ -111,7 +115,7 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 	if q != nil {
 		defer q.Close()
 		for _, h := range q.Holds() {
-			if _, err := checkFolder(h.Folder); h.Folder != "" && err == nil {
+			if _, err := checkFolder(h.Folder); h.Folder != "" && h.Cause != queue.Removed && err == nil {
 				add("hold "+h.Key()+" (over: the next run lifts it)", 0, "", nil)
 				continue
 			}
@@ -151,6 +155,27 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 		add(what, ExitFailed, hint, err)
 	}
 	return findings
+}
+
+// mend does what harms nobody, and says so: it makes hot folders whose parent is
+// there, as a missing parent may be a disk that is not mounted, and keeps others
+// from reading the token.
+func (a *app) mend(conf *config.Config) {
+	mended := func(what string, err error) {
+		if err != nil {
+			fmt.Fprintf(a.Err, "scandrop: cannot be mended: %s\n", clean(err.Error()))
+			return
+		}
+		fmt.Fprintf(a.Err, "scandrop: mended: %s\n", clean(what))
+	}
+	for _, f := range conf.Folders {
+		if _, err := os.Stat(f.Path); errors.Is(err, fs.ErrNotExist) {
+			mended("made the folder "+f.Path, os.Mkdir(f.Path, 0o777))
+		}
+	}
+	for _, path := range conf.Exposed() {
+		mended(path+" is for its owner alone", os.Chmod(path, 0o600))
+	}
 }
 
 // checkFolder tries what the daemon will do in a hot folder.

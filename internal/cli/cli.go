@@ -186,7 +186,7 @@ Open a terminal, and type: scandrop demo
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("see "+c.CommandPath()+" --help", "%w", err)
 	})
-	root.AddCommand(a.demo(), a.check(), a.run(), a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
+	root.AddCommand(a.demo(), a.init(), a.check(), a.run(), a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
 	for _, c := range root.Commands() {
 		strictArgs(c)
 	}

@@ -68,13 +68,6 @@ It is not started: "scandrop service start" does that.`,
 			if err != nil {
 				return err
 			}
-			conf, err := a.load()
-			if err != nil {
-				return err
-			}
-			if err := conf.CheckToken(); err != nil {
-				return err
-			}
 			s.Account = account
 			if passwordFile != "" {
 				text, err := os.ReadFile(passwordFile)
@@ -83,30 +76,43 @@ It is not started: "scandrop service start" does that.`,
 				}
 				s.Password = strings.TrimRight(string(text), "\r\n")
 			}
-			s.Folders, s.Log, s.Token = used(conf), conf.Log.File, tokenBeside(conf)
-			notes, err := s.Install()
-			if err != nil {
-				return a.explainManager(s, err)
-			}
-			fmt.Fprintf(a.Err, "scandrop: installed\n")
-			for _, note := range notes {
-				fmt.Fprintf(a.Err, "scandrop: %s\n", clean(note))
-			}
-			fmt.Fprintf(a.Err, "configuration: %s\nstate:         %s\nlog:           %s\n", clean(conf.Path), clean(conf.State), clean(logOf(conf, s)))
-			next, flag := "start", ""
-			if *user {
-				flag = " --user"
-			}
-			if status, err := s.Status(); err == nil && status.PID != 0 {
-				next = "restart"
-			}
-			fmt.Fprintf(a.Err, "next:          scandrop service %s%s\n", next, flag)
-			return nil
+			return a.installService(s)
 		},
 	}
 	c.Flags().StringVar(&account, "account", "", "`NAME` of the account that the service runs as (default one of its own)")
 	c.Flags().StringVar(&passwordFile, "password-file", "", "`FILE` with the account's password, where the system wants it (Windows)")
 	return c
+}
+
+// installService installs the service, and says what there is then and what to
+// do next.
+func (a *app) installService(s service.Config) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	if err := conf.CheckToken(); err != nil {
+		return err
+	}
+	s.Folders, s.Log, s.Token = used(conf), conf.Log.File, tokenBeside(conf)
+	notes, err := s.Install()
+	if err != nil {
+		return a.explainManager(s, err)
+	}
+	fmt.Fprintf(a.Err, "scandrop: installed\n")
+	for _, note := range notes {
+		fmt.Fprintf(a.Err, "scandrop: %s\n", clean(note))
+	}
+	fmt.Fprintf(a.Err, "configuration: %s\nstate:         %s\nlog:           %s\n", clean(conf.Path), clean(conf.State), clean(logOf(conf, s)))
+	next, flag := "start", ""
+	if s.User {
+		flag = " --user"
+	}
+	if status, err := s.Status(); err == nil && status.PID != 0 {
+		next = "restart"
+	}
+	fmt.Fprintf(a.Err, "next:          scandrop service %s%s\n", next, flag)
+	return nil
 }
 
 // logOf says where the service logs to.

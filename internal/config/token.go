@@ -141,25 +141,36 @@ func tokenLike(path string) bool {
 
 // exposed warns of secrets of c that lie in files which others may read.
 func exposed(c *Config) (warnings []Problem) {
-	warn := func(key, what, path string) {
-		info, err := os.Stat(path)
-		if err != nil || !othersMayRead(info) {
-			return // a missing file is reported where the secret is needed
-		}
+	c.eachExposed(func(key, what, path string, mode fs.FileMode) {
 		warnings = append(warnings, Problem{Key: key,
-			Text: fmt.Sprintf("others may read the %s in %s (mode %#o)", what, path, info.Mode().Perm()),
+			Text: fmt.Sprintf("others may read the %s in %s (mode %#o)", what, path, mode),
 			Hint: "chmod 600 " + path})
+	})
+	return warnings
+}
+
+// Exposed lists the files with a secret which others may read, as far as modes tell.
+func (c *Config) Exposed() (paths []string) {
+	c.eachExposed(func(_, _, path string, _ fs.FileMode) { paths = append(paths, path) })
+	return paths
+}
+
+func (c *Config) eachExposed(f func(key, what, path string, mode fs.FileMode)) {
+	try := func(key, what, path string) {
+		// A missing file is reported where the secret is needed.
+		if info, err := os.Stat(path); err == nil && othersMayRead(info) {
+			f(key, what, path, info.Mode().Perm())
+		}
 	}
 	if !c.API.Token.IsZero() {
-		warn("api.token", "token", c.Path)
+		try("api.token", "token", c.Path)
 	}
-	for _, f := range c.token.files {
-		if f.key != credential {
-			warn(f.key, "token", f.path)
+	for _, file := range c.token.files {
+		if file.key != credential {
+			try(file.key, "token", file.path)
 		}
 	}
 	if c.Webhook.SecretFile != "" {
-		warn("webhook.secret_file", "secret", c.Webhook.SecretFile)
+		try("webhook.secret_file", "secret", c.Webhook.SecretFile)
 	}
-	return warnings
 }

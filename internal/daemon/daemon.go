@@ -642,7 +642,9 @@ func ended(ctx context.Context, err error) error {
 // summary says what is left held, and counts what became of the scans of a run
 // that has ended by itself.
 func (d *daemon) summary() (Summary, error) {
-	s := Summary{Held: d.queue.Holds(), Done: int(d.done.Load()), Unfinished: d.left}
+	// A folder that was taken out on purpose makes no run of the others fail.
+	held := slices.DeleteFunc(d.queue.Holds(), func(h queue.Hold) bool { return h.Cause == queue.Removed })
+	s := Summary{Held: held, Done: int(d.done.Load()), Unfinished: d.left}
 	if !d.Once {
 		return s, nil
 	}

@@ -1,0 +1,316 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"scandrop/internal/config"
+	"scandrop/internal/hwocr"
+)
+
+// answers are what init has to know.
+type answers struct {
+	folder, action, extractor, url, tokenFile string
+	formats                                   []string
+	force, service, user                      bool
+}
+
+func (a *app) init() *cobra.Command {
+	var w answers
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Ask a few questions and write a configuration",
+		Long: `Ask for the hot folder, what to do with its scans, and the API token; try the
+token; write the configuration, with the token in a file of its own beside it;
+and offer to install the service.
+
+What is given by a flag is not asked for. Without a terminal nothing is: then
+--folder must be given, and the token comes from --token-file ("-" is standard
+input) or the environment variable SCANDROP_TOKEN.`,
+		Example: "  scandrop init\n  scandrop init --folder /srv/scans --formats txt,docx --token-file - < token",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return a.setUp(c.Context(), w) },
+	}
+	f := c.Flags()
+	f.StringVar(&w.folder, "folder", "", "the hot `FOLDER`; it is made if there is none")
+	f.StringVar(&w.action, "action", "", "transcribe, tables or extractor (default transcribe)")
+	f.StringSliceVar(&w.formats, "formats", nil, "the results to collect: txt, docx, json; xlsx, json for tables; xlsx, csv, json for extractor")
+	f.StringVar(&w.extractor, "extractor-id", "", "which extractor, for --action extractor")
+	f.StringVar(&w.tokenFile, "token-file", "", "`FILE` with the token, - for standard input")
+	f.StringVar(&w.url, "url", "", "the service's address, if it is not the usual one")
+	f.BoolVar(&w.force, "force", false, "replace a configuration that is there")
+	f.BoolVar(&w.service, "service", false, "install the service and start it")
+	f.BoolVar(&w.user, "user", false, "a configuration, and a service, of this user alone")
+	return c
+}
+
+// setUp is init with its flags.
+func (a *app) setUp(ctx context.Context, w answers) error {
+	s, err := a.serviceConfig(w.user || !config.Process().Machine)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(s.File); err == nil && !w.force {
+		return usage("edit it, name another one with --config, or replace it with --force", "there is a configuration already: %s", s.File)
+	}
+	ask := a.questions()
+	if ask == nil && w.folder == "" {
+		return usage("--folder FOLDER, and the token by --token-file or SCANDROP_TOKEN", "without a terminal the folder must be given")
+	}
+	if err := w.complete(ask); err != nil {
+		return err
+	}
+	if w.folder, err = filepath.Abs(w.folder); err != nil {
+		return err
+	}
+	text := w.yaml()
+	conf, err := config.Parse(s.File, []byte(text), config.Process())
+	if err != nil {
+		return err // as it would be of the file
+	}
+	token, err := a.token(ctx, ask, w, s.File, text)
+	if err != nil {
+		return err
+	}
+
+	if err := os.MkdirAll(conf.Folders[0].Path, 0o777); err != nil {
+		return &statusError{ExitFailed, err, "name a folder that can be made with --folder, or make it yourself"}
+	}
+	if err := os.MkdirAll(filepath.Dir(s.File), 0o755); err != nil {
+		return &statusError{ExitFailed, err, "name a place that you may write with --config, or try it as an administrator"}
+	}
+	beside := filepath.Join(filepath.Dir(s.File), "token")
+	if !token.IsZero() {
+		if err := replaceFile(beside, token.Reveal()+"\n", 0o600); err != nil {
+			return err
+		}
+	}
+	if err := replaceFile(s.File, text, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Err, "scandrop: written: %s\n", clean(s.File))
+	if !token.IsZero() {
+		fmt.Fprintf(a.Err, "scandrop: the token lies in %s, which only you can read\n", clean(beside))
+	}
+	if ask != nil && !w.service {
+		w.service = ask.yes("Install the service, which starts with the system, and start it now?")
+	}
+	if w.service {
+		if err := a.installService(s); err != nil {
+			return err
+		}
+		if err := s.Start(); err != nil {
+			return a.explainManager(s, err)
+		}
+		fmt.Fprintf(a.Err, "scandrop: started; put a scan into %s\n", clean(conf.Folders[0].Path))
+		return nil
+	}
+	fmt.Fprintf(a.Err, "next: scandrop check --config %q, then scandrop run, or scandrop service install\n", s.File)
+	return nil
+}
+
+// complete asks for what no flag has given.
+func (w *answers) complete(ask *questions) error {
+	if ask != nil {
+		var err error
+		if w.folder == "" {
+			if w.folder, err = ask.text("Which folder do the scans go to?", defaultFolder()); err != nil {
+				return err
+			}
+		}
+		if w.action == "" {
+			if w.action, err = ask.text("What is to become of them: transcribe, tables or extractor?", "transcribe"); err != nil {
+				return err
+			}
+		}
+		if w.action == "extractor" && w.extractor == "" {
+			if w.extractor, err = ask.text("Which extractor (its id)?", ""); err != nil {
+				return err
+			}
+		}
+		if len(w.formats) == 0 {
+			usual := "txt"
+			if w.action != "transcribe" {
+				usual = "xlsx"
+			}
+			text, err := ask.text("Which results, such as txt,docx?", usual)
+			if err != nil {
+				return err
+			}
+			w.formats = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+		}
+	}
+	if w.action == "" {
+		w.action = "transcribe"
+	}
+	return nil
+}
+
+func defaultFolder() string {
+	home, err := os.UserHomeDir()
+	if err != nil || config.Process().Machine {
+		return ""
+	}
+	return filepath.Join(home, "Scans")
+}
+
+// yaml is the configuration that was asked for.
+func (w *answers) yaml() string {
+	quoted := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+	var b strings.Builder
+	b.WriteString("# Written by \"scandrop init\". Every other key, and its default: config.example.yaml.\n")
+	if w.url != "" {
+		fmt.Fprintf(&b, "api:\n  url: %s\n", quoted(w.url))
+	}
+	fmt.Fprintf(&b, "folders:\n  - path: %s\n    action: %s\n", quoted(w.folder), quoted(w.action))
+	if w.extractor != "" {
+		fmt.Fprintf(&b, "    extractor_id: %s\n", quoted(w.extractor))
+	}
+	if len(w.formats) > 0 {
+		formats := make([]string, len(w.formats))
+		for i, f := range w.formats {
+			formats[i] = quoted(f)
+		}
+		fmt.Fprintf(&b, "    formats: [%s]\n", strings.Join(formats, ", "))
+	}
+	return b.String()
+}
+
+// token asks for the token until the service takes it. It is empty if it comes
+// from the environment, or from a file that is there already.
+func (a *app) token(ctx context.Context, ask *questions, w answers, path, text string) (config.Secret, error) {
+	for {
+		token, err := a.readToken(ask, w, path)
+		if err != nil {
+			return token, err
+		}
+		env := config.Process()
+		if !token.IsZero() {
+			getenv := env.Getenv
+			env.Getenv = func(name string) string {
+				if name == "SCANDROP_TOKEN" {
+					return token.Reveal()
+				}
+				return getenv(name)
+			}
+		}
+		conf, err := config.Parse(path, []byte(text), env)
+		if err == nil {
+			err = conf.CheckToken()
+		}
+		if err == nil {
+			_, _, err = a.checkService(ctx, conf, nil)
+		}
+		var refused *hwocr.Error
+		switch {
+		case err == nil:
+			fmt.Fprintln(a.Err, "scandrop: the service takes the token")
+			return token, nil
+		case errors.As(err, &refused) && refused.Status == 401, errors.As(err, new(config.Problem)):
+			if ask == nil || w.tokenFile != "" {
+				return token, &statusError{ExitUsage, err, "copy the token from the dashboard of your account; nothing was written"}
+			}
+			fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
+		default: // a token that cannot be tried now may be fine
+			fmt.Fprintf(a.Err, "scandrop: warning: the token could not be tried: %s\n", clean(err.Error()))
+			return token, nil
+		}
+	}
+}
+
+func (a *app) readToken(ask *questions, w answers, path string) (config.Secret, error) {
+	trimmed := func(text []byte, err error) (config.Secret, error) {
+		return config.NewSecret(strings.TrimSpace(string(text))), err
+	}
+	switch {
+	case w.tokenFile == "-":
+		return trimmed(io.ReadAll(io.LimitReader(a.In, 1<<16)))
+	case w.tokenFile != "":
+		text, err := os.ReadFile(w.tokenFile)
+		if err != nil {
+			err = &statusError{ExitUsage, err, "name a file that you may read"}
+		}
+		return trimmed(text, err)
+	case strings.TrimSpace(os.Getenv("SCANDROP_TOKEN")) != "":
+		return config.Secret{}, nil
+	case ask != nil:
+		return trimmed(ask.secret("The API token, from the dashboard of your account (it is not shown):"))
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(path), "token")); err == nil {
+		return config.Secret{}, nil
+	}
+	return config.Secret{}, usage("--token-file FILE, or the environment variable SCANDROP_TOKEN", "without a terminal the token must be given")
+}
+
+// replaceFile writes a whole file in its place.
+func replaceFile(path, text string, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".scandrop-*")
+	if err != nil {
+		return &statusError{ExitFailed, err, "name a place that you may write with --config, or try it as an administrator"}
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// questions ask a person at a terminal.
+type questions struct {
+	in    *os.File
+	lines *bufio.Reader
+	out   io.Writer
+}
+
+// questions returns nil where nobody could answer.
+func (a *app) questions() *questions {
+	in, ok := a.In.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) || !terminal(a.Err) {
+		return nil
+	}
+	return &questions{in, bufio.NewReader(in), a.Err}
+}
+
+// text asks until there is an answer; an empty one is the usual, if there is one.
+func (q *questions) text(question, usual string) (string, error) {
+	for {
+		fmt.Fprint(q.out, question)
+		if usual != "" {
+			fmt.Fprintf(q.out, " [%s]", usual)
+		}
+		fmt.Fprint(q.out, " ")
+		line, err := q.lines.ReadString('\n')
+		if line = strings.TrimSpace(line); line == "" {
+			line = usual
+		}
+		if err != nil || line != "" {
+			return line, err
+		}
+	}
+}
+
+func (q *questions) yes(question string) bool {
+	answer, err := q.text(question+" (y/n)", "n")
+	return err == nil && strings.HasPrefix(strings.ToLower(answer), "y")
+}
+
+func (q *questions) secret(question string) ([]byte, error) {
+	fmt.Fprint(q.out, question, " ")
+	text, err := term.ReadPassword(int(q.in.Fd()))
+	fmt.Fprintln(q.out)
+	return text, err
+}
