@@ -21,30 +21,41 @@ func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 		}
 	}
 	var ready time.Time
-	made, refused := 0, ""
-	for _, format := range j.Options.Formats {
-		r, _ := j.Result(format)
-		if r.Refused != "" {
-			refused = r.Refused
-			continue
-		}
-		if !r.Content.IsZero() { // written before we were interrupted
-			has, err := u.Files.Has(j, r.Path, r.Content)
-			if err != nil {
-				return u.local(ctx, j, err)
-			}
-			if has {
-				made++
-				continue
+	if j.Part() < len(j.Parts) {
+		return u.collectPart(ctx, j)
+	}
+	o := u.collectEach(ctx, j, func(format string) error {
+		if r, _ := j.Result(format); !r.Content.IsZero() { // written before we were interrupted
+			if has, err := u.Files.Has(j, r.Path, r.Content); has || err != nil {
+				return err
 			}
 		}
-		err := u.Files.Write(ctx, j, format, func(into hwocr.File) error {
+		return u.Files.Write(ctx, j, format, func(into hwocr.File) error {
+			if len(j.Parts) > 0 {
+				return u.join(j, format, into)
+			}
 			err := u.download(ctx, j, format, into)
 			if err == nil && ready.IsZero() {
 				ready = time.Now()
 			}
 			return err
 		}, u.reserve(j, format))
+	})
+	if _, here := o.(queue.Collected); here {
+		return queue.Collected{Ready: ready}
+	}
+	return o
+}
+
+// collectEach has write make every result that the service makes.
+func (u *Uploader) collectEach(ctx context.Context, j queue.Job, write func(format string) error) queue.Outcome {
+	made, refused := 0, ""
+	for _, format := range j.Options.Formats {
+		if r, _ := j.Result(format); r.Refused != "" {
+			refused = r.Refused
+			continue
+		}
+		err := write(format)
 		if err == nil {
 			made++
 			continue
@@ -63,7 +74,7 @@ func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 	if made == 0 {
 		return queue.Reject{Err: fmt.Errorf("the service makes none of the wanted formats of it: %s", refused)}
 	}
-	return queue.Collected{Ready: ready}
+	return queue.Collected{}
 }
 
 // download fetches one format. An empty text may be that of an empty page, or
@@ -105,6 +116,9 @@ func failed(d hwocr.Document) error {
 func (u *Uploader) uncollected(ctx context.Context, j queue.Job, format string, err error) queue.Outcome {
 	if f, ok := errors.AsType[*failedError](err); ok {
 		return queue.Fail{Err: f}
+	}
+	if lost, ok := errors.AsType[*lostError](err); ok {
+		return queue.PartLost{Part: lost.part, Err: lost}
 	}
 	e, answered := errors.AsType[*hwocr.Error](err)
 	switch {
@@ -149,20 +163,29 @@ func (u *Uploader) delete(ctx context.Context, t queue.Task) queue.Outcome {
 	if o := u.remove(ctx, j, done.Documents); o != nil {
 		return o
 	}
-	if j.Resent > 0 && len(done.Documents) > 0 {
-		seen, err := u.look(ctx, j)
+	for _, mark := range j.Repeated() {
+		if len(done.Documents) == 0 {
+			break
+		}
+		repeated := j
+		if repeated.Mark = mark; len(j.Parts) > 0 { // it may have been any of them
+			repeated.Sent = j.Added
+		}
+		seen, err := u.look(ctx, repeated)
 		if err != nil {
 			return u.classify(ctx, opList, j, err)
 		}
+		var twins []string
 		for _, d := range seen.marked {
 			if d.ID != j.Document && !slices.Contains(done.Documents, d.ID) {
-				done.Twins = append(done.Twins, d.ID)
+				twins = append(twins, d.ID)
 			}
 		}
-		if o := u.remove(ctx, j, done.Twins); o != nil {
+		if o := u.remove(ctx, j, twins); o != nil {
 			return o
 		}
-		done.Documents = append(done.Documents, done.Twins...)
+		done.Twins = append(done.Twins, twins...)
+		done.Documents = append(done.Documents, twins...)
 	}
 	if dir := j.MoveTo(); dir != "" {
 		moved, err := u.Files.Move(j, dir)

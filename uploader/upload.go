@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -29,22 +28,16 @@ func (u *Uploader) upload(ctx context.Context, t *queue.Task) queue.Outcome {
 	if err := u.Files.Room(j); err != nil {
 		return u.local(ctx, j, err)
 	}
-	scan, size, err := u.Files.Open(j)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrRootMissing):
-		return queue.Changed{}
-	case err != nil:
-		return u.local(ctx, j, err)
+	scan, instead := u.open(ctx, j)
+	if instead != nil {
+		return instead
 	}
 	defer scan.Close()
-	if size != j.Size {
-		return queue.Changed{}
-	}
-	o := j.Options
+	o, sent := j.Options, j.Sends()
 	d, err := u.API.Upload(ctx, hwocr.Upload{
-		Name: j.UploadName(), ContentType: contentTypes[j.Ext],
+		Name: j.UploadName(), ContentType: contentTypes[sent.Ext],
 		Action: o.Action, ExtractorID: o.ExtractorID, PromptID: o.PromptID, DeleteAfter: o.DeleteAfter,
-		Body: scan, Size: j.Size, Content: j.Content,
+		Body: scan, Size: sent.Size, Content: sent.Content,
 		Begin: func() error {
 			sending, err := u.Queue.Report(*t, queue.Sending{})
 			if err != nil {

@@ -84,6 +84,10 @@ type Config struct {
 	API   API
 	Files Files
 
+	// Parts, if not nil, divides scans of more than Largest bytes.
+	Parts   Parts
+	Largest int64
+
 	// Workers is how many scans are sent at once, how many results fetched, and
 	// how many remote copies deleted: none of it waits for the others. Defaults
 	// to 4.
@@ -200,6 +204,9 @@ func (u *Uploader) take(ctx context.Context, t queue.Task) {
 		o = u.sweep(ctx, t.Stray)
 	}
 	u.report(ctx, t, o)
+	if _, here := o.(queue.Collected); here {
+		u.clear(t.Job)
+	}
 }
 
 // report tells the queue until it has taken it: a disk that is full for an
@@ -260,6 +267,12 @@ func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue
 		if len(o.Twins) > 0 {
 			log.Warn("the service has this scan more than once; the others will be deleted", "documents", o.Twins)
 		}
+	case queue.Divided:
+		log.Info("scan divided, it is too big to be sent whole", "parts", len(j.Parts))
+	case queue.PartCollected:
+		log.Info("part collected", "part", j.Part(), "of", len(j.Parts))
+	case queue.PartLost:
+		log.Warn("a part is fetched again", keyError, o.Err)
 	case queue.Collected:
 		log.Info("job written")
 	case queue.Deleted:

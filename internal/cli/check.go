@@ -235,5 +235,6 @@ func namesLost(q *queue.Queue, d hwocr.Document) bool {
 		return false
 	}
 	j, err := q.ByDocument(d.ID)
-	return err == nil && j.Mark != "" && !strings.Contains(strings.ToLower(filepath.Base(d.Name)), strings.ToLower(j.Mark))
+	ours, _ := q.Installation().Find(filepath.Base(d.Name))
+	return err == nil && j.Mark != "" && !j.Bears(ours)
 }

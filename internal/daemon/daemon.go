@@ -33,10 +33,6 @@ import (
 	"scandrop/watcher"
 )
 
-// maxUpload is the largest scan that is tried. The service says "20 MB" and
-// not which; the larger reading costs nothing, as a refusal is not billed.
-const maxUpload = 20 << 20
-
 // onceDelay bounds the time between two attempts where somebody waits for the
 // end.
 const onceDelay = 30 * time.Second
@@ -56,6 +52,9 @@ type Options struct {
 	Verify func(path string) error
 	// Pages looks into scans. Its zero value does so in this process.
 	Pages pages.Tool
+	// Largest is the size in bytes of the largest scan that is sent whole where it
+	// can be divided. Defaults to 20,000,000, which is what the service says.
+	Largest int64
 	// Moved is told of every job that is added or moves on. It is called
 	// concurrently and must not block. It may be nil.
 	Moved func(queue.Job)
@@ -164,6 +163,13 @@ func (d *daemon) prepare() error {
 	if err != nil {
 		return err
 	}
+	if d.Largest <= 0 {
+		d.Largest = maxWhole
+	}
+	kept := parts{d.Config.State, d.Options.Pages, d.Largest}
+	if err := kept.tidy(d.queue); err != nil {
+		d.Log.Warn("the parts of scans could not all be removed", "error", err)
+	}
 	d.line.Store(api)
 	d.config.Store(d.Config)
 	d.files = newFiles(d.Config.State, d.Config.Folders)
@@ -175,6 +181,7 @@ func (d *daemon) prepare() error {
 	}
 	d.uploader = uploader.New(uploader.Config{
 		Queue: d.queue, API: &d.line, Files: d.files, Workers: d.Config.Workers, Grace: grace, Log: d.Log,
+		Parts: kept, Largest: d.Largest,
 		Moved: func(j queue.Job) {
 			switch j.State {
 			case "":
@@ -212,7 +219,7 @@ func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
 	}
 	return watcher.New(watcher.Config{
 		Folders: folders,
-		MaxSize: maxUpload,
+		MaxSize: maxScan,
 		Known:   d.queue.Seen,
 		Found: func(_ context.Context, files []watcher.File) error {
 			return d.add(in, files)

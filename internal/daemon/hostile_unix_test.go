@@ -166,7 +166,7 @@ func TestHostileFiles(t *testing.T) {
 				for _, j := range y.jobs() {
 					states = append(states, j.State)
 				}
-				if len(tt.states) == 0 && len(states) > 0 || len(tt.states) > 0 && (len(states) != 1 || !strings.Contains(join(tt.states), string(states[0]))) {
+				if len(tt.states) == 0 && len(states) > 0 || len(tt.states) > 0 && (len(states) != 1 || !strings.Contains(listOf(tt.states), string(states[0]))) {
 					t.Errorf("states %v, want %v", states, tt.states)
 				}
 				if len(s.Held) > 0 != (tt.held != "") || len(s.Held) > 0 && s.Held[0].Cause != tt.held {
@@ -207,7 +207,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
-func join(states []queue.State) string {
+func listOf(states []queue.State) string {
 	var b strings.Builder
 	for _, s := range states {
 		b.WriteString(string(s) + " ")

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,9 +67,10 @@ func TestMain(m *testing.M) {
 	c, err := config.Load(path, config.Environment{})
 	if err == nil {
 		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		largest, _ := strconv.ParseInt(os.Getenv(sendsWhole), 10, 64)
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		_, err = Run(ctx, Options{Config: c, Once: os.Getenv(staysDaemon) == "", Version: "test", Verify: verify, Log: log})
+		_, err = Run(ctx, Options{Config: c, Once: os.Getenv(staysDaemon) == "", Version: "test", Verify: verify, Log: log, Largest: largest})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -78,6 +80,9 @@ func TestMain(m *testing.M) {
 
 // staysDaemon keeps that daemon running until it is told to stop.
 const staysDaemon = "SCANDROP_TEST_STAYS"
+
+// sendsWhole is the size of the largest scan that the daemon sends whole.
+const sendsWhole = "SCANDROP_TEST_LARGEST"
 
 // verifiesItself keeps the daemon from starting another process.
 const verifiesItself = "SCANDROP_TEST_VERIFIES_ITSELF"
@@ -104,6 +109,8 @@ type site struct {
 	engine *engine
 	call   atomic.Value // a callback, told of every call of the API; they count from 1
 	daemon atomic.Pointer[exec.Cmd]
+
+	largest int64 // scan that is sent whole; 0 is the usual
 
 	said    transcription // what the daemons said on standard error
 	damaged bool          // the test damages the queue file itself
@@ -204,6 +211,9 @@ func (s *site) start(by ...string) *exec.Cmd {
 	args := append(by, os.Args[0])
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), asDaemon+"="+filepath.Join(s.dir, "c.yaml"))
+	if s.largest > 0 {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", sendsWhole, s.largest))
+	}
 	if len(by) > 0 { // what is done to the daemon must not be done to another process
 		cmd.Env = append(cmd.Env, verifiesItself+"=1", "GOMAXPROCS=1")
 	}
@@ -277,6 +287,17 @@ func (s *site) audit(atEnd bool) *audit {
 				return filepath.SkipDir
 			}
 			return err
+		}
+		if filepath.Ext(path) == ".pdf" {
+			a.scans++
+			base := strings.TrimSuffix(path, ".pdf")
+			results[base+".txt"], results[base+".json"] = bigScan, bigScan
+			for n := range bigPages {
+				if times := s.engine.times(pageOf(n + 1)); times > 1 {
+					a.fault(&a.paidTwice, "page %d of %s was uploaded %d times", n+1, path, times)
+				}
+			}
+			return nil
 		}
 		if filepath.Ext(path) != ".png" {
 			there[path] = true
@@ -368,13 +389,17 @@ func (s *site) auditQueue(a *audit) {
 // An engine says what scans contain: so much that it is not written at once. It
 // counts how often each was uploaded, which is what is paid for.
 type engine struct {
-	mu   sync.Mutex
-	read map[string]int // digest → times
+	mu    sync.Mutex
+	read  map[string]int // digest, or page, → times
+	fails string         // the page that it fails with
 }
 
 func (e *engine) Read(_ context.Context, scan sandbox.Scan) (sandbox.Reading, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if scan.Type == "application/pdf" {
+		return e.readPages(scan)
+	}
 	e.read[scan.Digest]++
 	return sandbox.Reading{Pages: []string{transcript(scan.Digest)}}, nil
 }
@@ -390,6 +415,9 @@ func transcript(digest string) string { return strings.Repeat(digest+"\n", 1500)
 
 // whole reports whether a result is all of what the service makes of a scan.
 func whole(ext string, content []byte, digest string) bool {
+	if digest == bigScan {
+		return wholeBig(ext, content)
+	}
 	if ext == ".txt" {
 		return string(content) == "=== **Page: 1 of 1**\n\n"+transcript(digest)+"\n"
 	}

@@ -58,7 +58,7 @@ func inUse(err error) bool {
 func (d *daemon) listen(c config.Status) (*page, error) {
 	w := web.Config{
 		Queue: d.queue, Files: hotFiles{newFiles(d.Config.State, d.Config.Folders)}, About: d.about,
-		MaxScan: maxUpload, Log: d.Log,
+		MaxScan: maxScan, Log: d.Log,
 	}
 	var err error
 	if w.Token, err = d.state.token(); err != nil {
