@@ -37,8 +37,8 @@ const (
 
 func pageOf(n int) string { return fmt.Sprintf("This is page %d.", n) }
 
-// pdfOf makes a PDF of that many pages, each of which holds about as much noise.
-func pdfOf(pages, noise int) ([]byte, error) {
+// noisyPDF makes a PDF of that many pages, each of which holds about as much noise.
+func noisyPDF(pages, noise int) ([]byte, error) {
 	api.DisableConfigDir()
 	conf := pdfcpu.DefaultImportConfig()
 	conf.Pos = types.Full // the page is as large as its picture
@@ -61,7 +61,7 @@ func pdfOf(pages, noise int) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-var bigContent = sync.OnceValues(func() ([]byte, error) { return pdfOf(bigPages, 20_000) })
+var bigContent = sync.OnceValues(func() ([]byte, error) { return noisyPDF(bigPages, 20_000) })
 
 // dropBig drops the big scan.
 func (s *site) dropBig(name string) {
