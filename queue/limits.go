@@ -52,12 +52,13 @@ func (j Job) rest() int {
 func (q *Queue) TooMany(j Job) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return tooMany(q.limits, j)
+	return TooMany(q.limits, j)
 }
 
-func (t *tx) tooMany(j Job) string { return tooMany(t.limits, j) }
+func (t *tx) tooMany(j Job) string { return TooMany(t.limits, j) }
 
-func tooMany(limits map[string]Limits, j Job) string {
+// TooMany is [Queue.TooMany] under the given limits.
+func TooMany(limits map[string]Limits, j Job) string {
 	if j.Anyway || j.Twin != 0 { // what is copied costs nothing
 		return ""
 	}

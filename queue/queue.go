@@ -340,7 +340,7 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	path := q.db.Path()
-	if path != "" && q.uncertain == nil {
+	if path != "" && q.uncertain == nil && !q.db.IsReadOnly() {
 		_ = seal(path) // without it the next one who opens the file verifies it
 	}
 	err := q.db.Close()

@@ -97,6 +97,10 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 		findings = append(findings, f)
 	}
 
+	backlogs, _ := daemon.Backlogs(ctx, conf, pagesTool(), backlogTime) // before the queue is ours; what is wrong with it comes next
+	for _, b := range backlogs {
+		add("first look: "+b.String(), 0, "", nil)
+	}
 	q, err := a.openQueue(conf)
 	state := &daemon.StateError{}
 	switch {
@@ -114,7 +118,9 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 	if q != nil {
 		defer q.Close()
 		for _, h := range q.Holds() {
-			if _, err := checkFolder(h.Folder); h.Folder != "" && h.Cause != queue.Removed && err == nil {
+			// Whether the folder can be used says nothing of these.
+			own := h.Cause == queue.Removed || h.Cause == queue.Limit || h.Cause == queue.Profile
+			if _, err := checkFolder(h.Folder); h.Folder != "" && !own && err == nil {
 				add("hold "+h.Key()+" (over: the next run lifts it)", 0, "", nil)
 				continue
 			}

@@ -186,7 +186,7 @@ Open a terminal, and type: scandrop demo
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("see "+c.CommandPath()+" --help", "%w", err)
 	})
-	root.AddCommand(a.demo(), a.init(), a.check(), a.run(), a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
+	root.AddCommand(a.demo(), a.init(), a.check(), a.plan(), a.run(), a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
 	for _, c := range root.Commands() {
 		strictArgs(c)
 	}
@@ -256,7 +256,7 @@ func (a *app) logger(c config.Log) (log *slog.Logger, close func() error, err er
 }
 
 // terminal reports whether w is a terminal that can redraw a line.
-func terminal(w io.Writer) bool {
+func terminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

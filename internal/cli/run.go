@@ -62,6 +62,9 @@ func (a *app) runDaemon(ctx context.Context, once bool, manager *service.Manager
 	if err != nil {
 		return err
 	}
+	if err := a.greet(ctx, conf, log); err != nil {
+		return errors.Join(err, closeLog())
+	}
 	o := daemon.Options{Config: conf, Once: once, Version: buildVersion(), Verify: verifyApart, Pages: pagesTool(), Log: log}
 	if !once {
 		o.Reload = a.reloads(ctx, log)

@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 //
 //	exits STATUS COMMAND...    the command ends with that status
 //	scan FILE...               makes a scan whose content depends on its base name's first word
+//	scans N                    makes N different scans, 1.png and so on, in the folder scans
 //	big FILE BYTES             makes a JPEG of that size
 //	service trouble RULE...    the service has this trouble from now on
 //	service token TOKEN        the only token that it takes
@@ -78,7 +79,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "c.yaml"), []byte(config), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "scan": scan, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
+			"exits": exits, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
 		},
 	})
 }
@@ -129,6 +130,12 @@ func scan(ts *testscript.TestScript, _ bool, files []string) {
 		path := ts.MkAbs(name)
 		check(ts, os.MkdirAll(filepath.Dir(path), 0o755))
 		check(ts, os.WriteFile(path, b.Bytes(), 0o644))
+	}
+}
+
+func scans(ts *testscript.TestScript, _ bool, args []string) {
+	for i := range number(ts, args[0]) {
+		scan(ts, false, []string{fmt.Sprintf("scans/%d.png", i+1)})
 	}
 }
 

@@ -288,9 +288,21 @@ func NewClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, 
 	})
 }
 
-// folders translates the hot folders. Of nested ones the innermost owns; what
-// we write to is never watched.
+// folders are the hot folders, with what the queue remembers of them.
 func (d *daemon) folders(c *config.Config) []watcher.Folder {
+	folders := foldersOf(c)
+	for i, f := range c.Folders {
+		folders[i].Ignore = f.Existing == "ignore" && !d.queue.Introduced(f.Path)
+		if kept, err := d.queue.Kept(keptPause + f.Path); err == nil && len(kept) > 0 {
+			folders[i].Pause, _ = time.ParseDuration(string(kept)) // without it the pause is learned anew
+		}
+	}
+	return folders
+}
+
+// foldersOf translates the hot folders. Of nested ones the innermost owns; what
+// we write to is never watched.
+func foldersOf(c *config.Config) []watcher.Folder {
 	ours := []string{c.State}
 	for _, f := range c.Folders {
 		ours = append(ours, f.Path)
@@ -305,13 +317,9 @@ func (d *daemon) folders(c *config.Config) []watcher.Folder {
 		w := watcher.Folder{
 			Path: f.Path, Recursive: f.Recursive, Include: f.Include, Exclude: f.Exclude,
 			Rescan: f.Rescan, Poll: f.Watch == "poll", Events: f.Watch == "events", CutOff: f.Incomplete == "upload",
-			Ignore: f.Existing == "ignore" && !d.queue.Introduced(f.Path),
 		}
 		if f.Quiet != nil {
 			w.Quiet = max(*f.Quiet, 1) // 0 is an answer here, and none to the watcher
-		}
-		if kept, err := d.queue.Kept(keptPause + f.Path); err == nil && len(kept) > 0 {
-			w.Pause, _ = time.ParseDuration(string(kept)) // without it the pause is learned anew
 		}
 		for _, path := range ours {
 			if rel, err := filepath.Rel(f.Path, path); err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {

@@ -183,6 +183,15 @@ func (in *intake) examine(ctx context.Context, scan *os.File, file *watcher.File
 	return nil
 }
 
+// inspectOnly is examine for who only looks: no copy is kept.
+func (in *intake) inspectOnly(ctx context.Context, scan *os.File, file *watcher.File) error {
+	w, err := in.profiles().of(file.Folder, file.Path)
+	if err != nil {
+		return err
+	}
+	return in.inspect(ctx, scan, file, w.folder)
+}
+
 // inspect counts the scan's pages, and rejects what would be paid for in vain.
 // What cannot be told stands in nobody's way.
 func (in *intake) inspect(ctx context.Context, scan *os.File, file *watcher.File, f config.Folder) error {
