@@ -34,16 +34,16 @@ func (r *release) documents(ctx context.Context) error {
 	if err := doc.GenManTree(commands, header, man); err != nil {
 		return err
 	}
-	pages, err := os.ReadDir(man)
+	pages, err := r.pages()
 	if err != nil {
 		return err
 	}
 	for _, page := range pages {
-		text, err := os.ReadFile(filepath.Join(man, page.Name()))
+		text, err := os.ReadFile(filepath.Join(man, page))
 		if err != nil {
 			return err
 		}
-		if err := packFile(filepath.Join(packed, page.Name()+".gz"), text); err != nil {
+		if err := packFile(filepath.Join(packed, page+".gz"), text); err != nil {
 			return err
 		}
 	}
@@ -68,6 +68,8 @@ func (r *release) documents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	changes := fmt.Appendf(nil, "- semver: %q\n  date: %s\n  packager: %q\n  changes:\n    - note: Release %s; what is new in it stands in CHANGELOG.md.\n",
+		r.Version, r.Time(), r.Maintainer, r.Version)
 	others, err := r.licences(ctx)
 	if err != nil {
 		return err
@@ -76,8 +78,19 @@ func (r *release) documents(ctx context.Context) error {
 	copyright := fmt.Appendf(nil, "scandrop %s\n%s\n\n%s\nThe licences of the modules that are part of the program stand in third-party-licenses.txt beside this file.\n",
 		r.Version, r.Homepage(), own)
 	return errors.Join(
+		os.WriteFile(filepath.Join(at, "changelog.yaml"), changes, 0o644),
 		os.WriteFile(filepath.Join(at, "copyright"), copyright, 0o644),
 		os.WriteFile(filepath.Join(at, "third-party-licenses.txt"), others, 0o644))
+}
+
+// pages lists the manual pages that were made.
+func (r *release) pages() ([]string, error) {
+	files, err := os.ReadDir(filepath.Join(r.documentsDir(), "man"))
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return names, err
 }
 
 // debianChangelog is the changelog in the form of Debian, which says where the whole one is.

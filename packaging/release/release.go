@@ -98,7 +98,8 @@ func (r *release) empty() error {
 			return err
 		}
 	}
-	return os.MkdirAll(r.out, 0o755)
+	// There from the beginning, so that what an interrupted release left is known for what it is.
+	return errors.Join(os.MkdirAll(r.out, 0o755), os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), nil, 0o644))
 }
 
 // output runs a program and returns what it prints, without the space around.
@@ -138,11 +139,15 @@ func (r *release) bill(ctx context.Context, s system) error {
 
 // packages makes the packages of the Linux distributions for s.
 func (r *release) packages(ctx context.Context, s system) error {
-	for _, p := range []struct{ packager, zsh string }{
-		{"deb", "/usr/share/zsh/vendor-completions/_scandrop"},
-		{"rpm", "/usr/share/zsh/site-functions/_scandrop"},
-		{"apk", "/usr/share/zsh/site-functions/_scandrop"},
-		{"archlinux", "/usr/share/zsh/site-functions/_scandrop"},
+	pages, err := r.pages()
+	if err != nil {
+		return err
+	}
+	for _, p := range []struct{ packager, zsh, doc string }{
+		{"deb", "/usr/share/zsh/vendor-completions/_scandrop", ""},
+		{"rpm", "/usr/share/zsh/site-functions/_scandrop", ", type: doc"},
+		{"apk", "/usr/share/zsh/site-functions/_scandrop", ""},
+		{"archlinux", "/usr/share/zsh/site-functions/_scandrop", ""},
 	} {
 		arch := s.Arch
 		if arch == "arm" {
@@ -151,8 +156,9 @@ func (r *release) packages(ctx context.Context, s system) error {
 		config := filepath.Join(r.stage(s), p.packager+".yaml")
 		err := r.render("nfpm.yaml", config, struct {
 			*release
-			Program, Documents, NFPMArch, Packager, Zsh string
-		}{r, r.program(s), r.documentsDir(), arch, p.packager, p.zsh})
+			Program, Documents, NFPMArch, Packager, Zsh, Doc string
+			Pages                                            []string
+		}{r, r.program(s), r.documentsDir(), arch, p.packager, p.zsh, p.doc, pages})
 		if err != nil {
 			return err
 		}
