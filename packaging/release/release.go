@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -132,14 +133,48 @@ func (r *release) build(ctx context.Context, s system) error {
 
 // bill writes the bill of materials of the program for s, in the form of CycloneDX.
 func (r *release) bill(ctx context.Context, s system) error {
-	name := fmt.Sprintf("scandrop_%s_%s_%s.cdx.json", r.Version, s.OS, s.Arch)
-	return r.tool(ctx, "cyclonedx-gomod", "bin", "-json", "-noserial", "-version", r.Version,
-		"-output", filepath.Join(r.out, name), r.program(s))
+	path := filepath.Join(r.out, fmt.Sprintf("scandrop_%s_%s_%s.cdx.json", r.Version, s.OS, s.Arch))
+	if err := r.tool(ctx, "cyclonedx-gomod", "bin", "-json", "-noserial", "-version", r.Version, "-output", path, r.program(s)); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if text, err = timeless(text, r.Date); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.WriteFile(path, text, 0o644)
+}
+
+// timeless returns a bill of materials that says it was made at date, and
+// nothing of the program that made it but its name and version.
+func timeless(bill []byte, date time.Time) ([]byte, error) {
+	var b map[string]any
+	if err := json.Unmarshal(bill, &b); err != nil {
+		return nil, err
+	}
+	about, ok := b["metadata"].(map[string]any)
+	if !ok {
+		return nil, errors.New("the bill of materials has no metadata")
+	}
+	about["timestamp"] = date.Format(time.RFC3339)
+	tools, _ := about["tools"].([]any)
+	for _, t := range tools {
+		if t, ok := t.(map[string]any); ok {
+			delete(t, "hashes") // they depend on where it was built
+		}
+	}
+	return json.MarshalIndent(b, "", "  ")
 }
 
 // packages makes the packages of the Linux distributions for s.
 func (r *release) packages(ctx context.Context, s system) error {
 	pages, err := r.pages()
+	if err != nil {
+		return err
+	}
+	scripts, err := r.scripts()
 	if err != nil {
 		return err
 	}
@@ -156,9 +191,9 @@ func (r *release) packages(ctx context.Context, s system) error {
 		config := filepath.Join(r.stage(s), p.packager+".yaml")
 		err := r.render("nfpm.yaml", config, struct {
 			*release
-			Program, Documents, NFPMArch, Packager, Zsh, Doc string
-			Pages                                            []string
-		}{r, r.program(s), r.documentsDir(), arch, p.packager, p.zsh, p.doc, pages})
+			Program, Documents, Scripts, NFPMArch, Packager, Zsh, Doc string
+			Pages                                                     []string
+		}{r, r.program(s), r.documentsDir(), scripts, arch, p.packager, p.zsh, p.doc, pages})
 		if err != nil {
 			return err
 		}
@@ -167,6 +202,32 @@ func (r *release) packages(ctx context.Context, s system) error {
 		}
 	}
 	return nil
+}
+
+// scripts copies the scripts of the packages and returns the folder: some
+// packages tell their time, and in a fresh clone that is the clone's.
+func (r *release) scripts() (string, error) {
+	dir := filepath.Join(r.work, "scripts")
+	for _, of := range []string{"deb", "rpm", "apk", "arch"} {
+		found, err := os.ReadDir(filepath.Join("packaging", of))
+		if err != nil {
+			return "", err
+		}
+		if err := os.MkdirAll(filepath.Join(dir, of), 0o755); err != nil {
+			return "", err
+		}
+		for _, f := range found {
+			text, err := os.ReadFile(filepath.Join("packaging", of, f.Name()))
+			if err != nil {
+				return "", err
+			}
+			path := filepath.Join(dir, of, f.Name())
+			if err := errors.Join(os.WriteFile(path, text, 0o755), os.Chtimes(path, r.Date, r.Date)); err != nil {
+				return "", err
+			}
+		}
+	}
+	return dir, nil
 }
 
 // MSI is the name of the installer of Windows.

@@ -160,3 +160,55 @@ func TestManifests(t *testing.T) {
 		t.Errorf("%d files in SHA256SUMS, want %d", n, len(made)+5)
 	}
 }
+
+func TestTimelessBill(t *testing.T) {
+	date := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	bill := func(now, hash string) string {
+		text, err := timeless([]byte(`{"metadata": {"timestamp": "`+now+`", "tools": [{"name": "x", "hashes": [{"content": "`+hash+`"}]}]}, "components": [{"name": "bbolt"}]}`), date)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	one := bill("2026-11-25T00:00:00Z", "1")
+	if one != bill("2026-11-26T00:00:00Z", "2") || !strings.Contains(one, "2026-11-24T12:00:00Z") || !strings.Contains(one, "bbolt") {
+		t.Error(one)
+	}
+	if _, err := timeless([]byte(`{}`), date); err == nil {
+		t.Error("a bill without metadata was taken")
+	}
+}
+
+// An installer's summary is found wherever it lies, and what is none is refused.
+func TestSettle(t *testing.T) {
+	date := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	code := guid("package 1.0.0")
+	summaryWith := func(random string, clock uint64) []byte {
+		set := append(make([]byte, 28), summary...)
+		set = binary.LittleEndian.AppendUint32(set, uint32(len(set)+4))
+		section := binary.LittleEndian.AppendUint32(nil, 0)
+		section = binary.LittleEndian.AppendUint32(section, 3)
+		for i, id := range []uint32{9, 12, 13} {
+			section = binary.LittleEndian.AppendUint32(section, id)
+			section = binary.LittleEndian.AppendUint32(section, uint32(32+[]int{0, 48, 60}[i]))
+		}
+		section = append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(section, 30), 39), random...)
+		section = append(section, 0, 0)
+		for range 2 {
+			section = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(section, 64), clock)
+		}
+		return append(append([]byte("what is before"), append(set, section...)...), make([]byte, 100)...)
+	}
+	one, two := summaryWith(guid("a"), 1), summaryWith(guid("b"), 2)
+	for _, msi := range [][]byte{one, two} {
+		if err := settle(msi, code, date); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(one, two) || !bytes.Contains(one, []byte(code)) {
+		t.Error("two installers that differ by chance and by the clock still do")
+	}
+	if err := settle([]byte("no installer"), code, date); err == nil {
+		t.Error("what is no installer was settled")
+	}
+}
