@@ -25,6 +25,7 @@ import (
 	"golang.org/x/term"
 
 	"scandrop/internal/config"
+	"scandrop/internal/control"
 	"scandrop/internal/daemon"
 	"scandrop/queue"
 )
@@ -35,7 +36,7 @@ const (
 	ExitFailed = 1 // it did not work
 	ExitUsage  = 2 // usage or configuration
 	ExitLeft   = 3 // run --once left scans of this run failed or rejected
-	ExitBusy   = 4 // the queue is in use by a daemon
+	ExitBusy   = 4 // the queue is in use by a daemon that cannot be asked, or no daemon answers
 	ExitHeld   = 5 // something is held
 )
 
@@ -129,14 +130,22 @@ func (a *app) explain(err error) int {
 // verdictOn returns the exit status that an error stands for, and the way out.
 func verdictOn(err error) (status int, hint string) {
 	var (
-		own   *statusError
-		state *daemon.StateError
+		own     *statusError
+		state   *daemon.StateError
+		problem *control.Problem
+		locked  *control.TokenError
 	)
 	switch {
 	case errors.As(err, &own):
 		return own.Status, own.Hint
 	case errors.As(err, new(config.Errors)), errors.As(err, new(config.Problem)):
 		return ExitUsage, ""
+	case errors.As(err, &problem):
+		return ExitFailed, problem.Hint
+	case errors.As(err, &locked):
+		return ExitBusy, locked.Hint()
+	case errors.Is(err, control.ErrNoDaemon):
+		return ExitBusy, startHint
 	case errors.Is(err, queue.ErrInUse):
 		return ExitBusy, "a daemon has the queue; stop it first"
 	case errors.As(err, &state):
@@ -169,7 +178,8 @@ Nothing is lost, nothing is paid for twice, nothing is left behind at the
 service, and you can see it. Try "scandrop demo": it needs no account.
 
 Exit status: 0 fine, 1 failed, 2 usage or configuration, 3 "run --once" left
-scans failed or rejected, 4 a daemon has the queue, 5 something is held.`,
+scans failed or rejected, 4 a daemon has the queue and cannot be asked, or none
+answers, 5 something is held.`,
 		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -186,7 +196,8 @@ Open a terminal, and type: scandrop demo
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("see "+c.CommandPath()+" --help", "%w", err)
 	})
-	root.AddCommand(a.demo(), a.init(), a.check(), a.plan(), a.run(), a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
+	root.AddCommand(a.demo(), a.init(), a.check(), a.plan(), a.run(), a.status(), a.why(), a.open(),
+		a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
 	for _, c := range root.Commands() {
 		strictArgs(c)
 	}

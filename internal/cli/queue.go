@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scandrop/internal/control"
 	"scandrop/queue"
 )
 
@@ -27,126 +30,75 @@ func (a *app) queue() *cobra.Command {
 			`Give jobs another try, with all their attempts. One whose document still lives
 with the service goes on collecting; only where there is none is the scan sent,
 which is paid for again if it was paid for before. A scan that is done is sent
-again only with --pay-again.`, (*queue.Queue).Retry, "pay-again", "send scans again that are done, and pay for them again"),
+again only with --pay-again.`, desk.Retry, "pay-again", "send scans again that are done, and pay for them again"),
 		a.queueEach("cancel", "Stop jobs",
 			`Stop jobs at their next safe point. One that was sent is found and deleted at
-the service first.`, func(q *queue.Queue, id uint64, _ bool) (queue.Job, error) { return q.Cancel(id) }, "", ""),
+the service first.`, func(d desk, ctx context.Context, id uint64, _ bool) (control.Job, error) { return d.Cancel(ctx, id) }, "", ""),
 		a.queueEach("forget", "Remove the story of jobs that are at their end",
 			`Remove jobs that are at their end from the list. What was paid for stays known:
-the same content is not sent again by itself.`, func(q *queue.Queue, id uint64, _ bool) (queue.Job, error) { return q.Forget(id) }, "", ""),
+the same content is not sent again by itself.`, func(d desk, ctx context.Context, id uint64, _ bool) (control.Job, error) { return d.Forget(ctx, id) }, "", ""),
 		a.queueRelease(), a.queueCheck(), a.queueCompact())
 	return c
 }
 
-// withQueue opens the configured queue for f.
-func (a *app) withQueue(f func(*queue.Queue) error) (err error) {
-	conf, err := a.load()
-	if err != nil {
-		return err
-	}
-	q, err := a.openQueue(conf)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, q.Close()) }()
-	return f(q)
-}
-
-// A jobView is a job as --json shows it. Its keys are a contract.
-type jobView struct {
-	ID       uint64       `json:"id"`
-	State    queue.State  `json:"state"`
-	Scan     string       `json:"scan"`
-	Moved    string       `json:"moved,omitempty"`
-	Folder   string       `json:"folder"`
-	Action   string       `json:"action"`
-	Size     int64        `json:"size"`
-	Content  string       `json:"content,omitempty"`
-	SameAs   uint64       `json:"same_as,omitempty"`
-	Document string       `json:"document,omitempty"`
-	Mark     string       `json:"mark,omitempty"`
-	Pages    int          `json:"pages,omitempty"`
-	Results  []resultView `json:"results"`
-	Attempts int          `json:"attempts"`
-	Error    string       `json:"error,omitempty"`
-	Due      time.Time    `json:"due,omitzero"`
-	Added    time.Time    `json:"added"`
-	Sent     time.Time    `json:"sent,omitzero"`
-	Uploaded time.Time    `json:"uploaded,omitzero"`
-	Finished time.Time    `json:"finished,omitzero"`
-
-	Story []queue.Event `json:"story,omitempty"` // show only
-}
-
-type resultView struct {
-	Format  string `json:"format"`
-	Path    string `json:"path,omitempty"`
-	Content string `json:"content,omitempty"`
-	Refused string `json:"refused,omitempty"`
-}
-
-func viewOf(j queue.Job) jobView {
-	v := jobView{
-		ID: j.ID, State: j.State, Scan: j.Path, Moved: j.Moved, Folder: j.Folder, Action: j.Options.Action,
-		Size: j.Size, SameAs: j.Twin, Document: j.Document, Mark: j.Mark, Pages: j.Pages,
-		Results: []resultView{}, Attempts: j.Attempts, Error: j.Error,
-		Due: j.Due, Added: j.Added, Sent: j.Sent, Uploaded: j.Uploaded, Finished: j.Finished,
-	}
-	if !j.Content.IsZero() {
-		v.Content = j.Content.String()
-	}
-	for _, r := range j.Results {
-		view := resultView{Format: r.Format, Path: r.Path, Refused: r.Refused}
-		if !r.Content.IsZero() {
-			view.Content = r.Content.String()
-		}
-		v.Results = append(v.Results, view)
-	}
-	return v
-}
-
 func (a *app) queueList() *cobra.Command {
 	var (
-		states []string
-		folder string
-		limit  int
-		asJSON bool
+		states       []string
+		folder, text string
+		since        time.Duration
+		limit        int
+		asJSON       bool
 	)
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, the newest first",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.withQueue(func(q *queue.Queue) error {
-				f := queue.Filter{Folder: folder}
-				var err error
-				if f.States, err = parseStates(states); err != nil {
+		RunE: func(c *cobra.Command, _ []string) error {
+			f := control.Filter{Text: text}
+			var err error
+			if f.States, err = parseStates(states); err != nil {
+				return err
+			}
+			if folder != "" {
+				if f.Folder, err = filepath.Abs(folder); err != nil {
 					return err
 				}
-				if folder != "" {
-					abs, err := filepath.Abs(folder)
-					if err != nil {
-						return err
-					}
-					f.Folder = abs
+			}
+			if limit > 0 {
+				f.Limit = min(limit, 1000)
+			}
+			return a.withDesk(c.Context(), func(d desk) error {
+				s, err := d.Status(c.Context())
+				if err != nil {
+					return err
 				}
-				for _, h := range q.Holds() {
-					fmt.Fprintf(a.Err, "scandrop: held: %s: %s\n", clean(h.Key()), clean(h.Reason))
-				}
-				list := a.listText
+				a.sayHeld(s.Holds)
+				jobs := first(d.All(c.Context(), f), limit, since)
 				if asJSON {
-					list = a.listJSON
+					return a.listJSON(jobs)
 				}
-				return list(q, f, limit)
+				return a.listText(jobs)
 			})
 		},
 	}
 	c.Flags().StringSliceVar(&states, "state", nil, "only jobs in this `STATE`; may be given several times")
 	c.Flags().StringVar(&folder, "folder", "", "only jobs of this hot `FOLDER`")
+	c.Flags().StringVar(&text, "search", "", "only jobs whose scan's path holds this `TEXT`, in upper or lower case")
+	c.Flags().DurationVar(&since, "since", 0, "only jobs that were added within this `TIME`, such as 24h")
 	c.Flags().IntVar(&limit, "limit", 0, "at most `N` jobs (default all)")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	completeStates(c)
+	c.RegisterFlagCompletionFunc("folder", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	})
 	return c
+}
+
+// sayHeld says on standard error what is held.
+func (a *app) sayHeld(holds []control.Hold) {
+	for _, h := range holds {
+		fmt.Fprintf(a.Err, "scandrop: held: %s: %s\n", clean(h.Name), clean(h.Reason))
+	}
 }
 
 func parseStates(words []string) ([]queue.State, error) {
@@ -168,52 +120,55 @@ func completeStates(c *cobra.Command) {
 	c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// some calls f for the first limit jobs of the filter; 0 is all of them.
-func some(q *queue.Queue, f queue.Filter, limit int, each func(queue.Job) error) error {
-	n := 0
-	for j, err := range q.All(f) {
-		if err != nil {
-			return err
-		}
-		if limit > 0 && n == limit {
-			return nil
-		}
-		n++
-		if err := each(j); err != nil {
-			return err
+// first is the first limit of the jobs, 0 for all, that were added within since,
+// 0 for ever.
+func first(jobs iter.Seq2[control.Job, error], limit int, since time.Duration) iter.Seq2[control.Job, error] {
+	return func(yield func(control.Job, error) bool) {
+		n := 0
+		for j, err := range jobs {
+			if err == nil && since > 0 && time.Since(j.Added) > since {
+				return // the newest come first
+			}
+			if !yield(j, err) || err != nil {
+				return
+			}
+			if n++; n == limit {
+				return
+			}
 		}
 	}
-	return nil
 }
 
-func (a *app) listText(q *queue.Queue, f queue.Filter, limit int) error {
+func (a *app) listText(jobs iter.Seq2[control.Job, error]) error {
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	n := 0
-	err := some(q, f, limit, func(j queue.Job) error {
+	for j, err := range jobs {
+		if err != nil {
+			return errors.Join(err, w.Flush())
+		}
 		if n++; n == 1 {
 			fmt.Fprintln(w, "JOB\tSTATE\tSCAN\tNOTE")
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", j.ID, j.State, column(j.Path), column(note(j)))
-		return nil
-	})
-	if n == 0 && err == nil {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", j.ID, j.State, column(j.Scan), column(note(j)))
+	}
+	if n == 0 {
 		fmt.Fprintln(a.Err, "scandrop: no jobs")
 	}
-	return errors.Join(err, w.Flush())
+	return w.Flush()
 }
 
 // column makes text safe for one column of a table.
 func column(s string) string { return strings.ReplaceAll(clean(s), "\t", " ") }
 
 // note is what there is to say of a job besides its state.
-func note(j queue.Job) string {
+func note(j control.Job) string {
 	switch {
 	case j.Error != "":
 		return j.Error
 	case j.State == queue.Done && j.Moved != "":
 		return "moved to " + j.Moved
-	case !j.State.Final() && j.Twin != 0:
-		return fmt.Sprintf("the same content as job %d", j.Twin)
+	case !j.State.Final() && j.SameAs != 0:
+		return fmt.Sprintf("the same content as job %d", j.SameAs)
 	case !j.State.Final() && time.Until(j.Due) > time.Second:
 		return "next step " + moment(j.Due)
 	}
@@ -221,136 +176,132 @@ func note(j queue.Job) string {
 }
 
 // listJSON writes an array job by job: a million of them are never in memory.
-func (a *app) listJSON(q *queue.Queue, f queue.Filter, limit int) error {
-	n := 0
-	err := some(q, f, limit, func(j queue.Job) error {
-		text, err := json.Marshal(viewOf(j))
+func (a *app) listJSON(jobs iter.Seq2[control.Job, error]) error {
+	lead := "[\n "
+	for j, err := range jobs {
 		if err != nil {
 			return err
 		}
-		lead := ",\n "
-		if n == 0 {
-			lead = "[\n "
+		text, err := json.Marshal(j)
+		if err != nil {
+			return err
 		}
-		n++
-		_, err = fmt.Fprintf(plainJSON{a.Out}, "%s%s", lead, text)
-		return err
-	})
-	if err != nil {
-		return err
+		if _, err := fmt.Fprintf(plainJSON{a.Out}, "%s%s", lead, text); err != nil {
+			return err
+		}
+		lead = ",\n "
 	}
 	end := "\n]\n"
-	if n == 0 {
+	if strings.HasPrefix(lead, "[") {
 		end = "[]\n"
 	}
-	_, err = io.WriteString(a.Out, end)
+	_, err := io.WriteString(a.Out, end)
 	return err
+}
+
+// writeJSON writes one value, with nothing in it that steers a terminal.
+func (a *app) writeJSON(v any) error {
+	e := json.NewEncoder(plainJSON{a.Out})
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 func (a *app) queueShow() *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "show JOB|FILE",
-		Short: "Tell the story of one job",
+		Short: "Tell all that is known of one job",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withQueue(func(q *queue.Queue) error {
-				j, err := find(q, args[0])
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withDesk(c.Context(), func(d desk) error {
+				j, err := find(c.Context(), d, args[0])
 				if err != nil {
 					return err
 				}
-				story, err := q.Story(j.ID)
-				if err != nil {
-					return err
-				}
-				v := viewOf(j)
-				v.Story = story
 				if asJSON {
-					e := json.NewEncoder(plainJSON{a.Out})
-					e.SetIndent("", "  ")
-					return e.Encode(v)
+					return a.writeJSON(j)
 				}
-				return a.show(v)
+				return a.show(j)
 			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	c.ValidArgsFunction = a.completeJobs
 	return c
 }
 
-// find finds a job by its number or by the path of its scan.
-func find(q *queue.Queue, name string) (queue.Job, error) {
-	if id, err := strconv.ParseUint(name, 10, 64); err == nil {
-		j, err := q.Get(id)
-		return j, notThere(err)
-	}
-	path, err := filepath.Abs(name)
-	if err != nil {
-		return queue.Job{}, err
-	}
-	j, err := q.ByPath(path)
-	return j, notThere(err)
-}
-
-// notThere adds the way out to an error that names a job that is not there.
-func notThere(err error) error {
-	if errors.Is(err, queue.ErrNoJob) {
-		return &statusError{ExitFailed, err, `"scandrop queue list" shows the jobs there are`}
-	}
-	return err
-}
-
-func (a *app) show(v jobView) error {
+func (a *app) show(j control.Job) error {
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(w, "%s\t%s\n", name, column(value))
 		}
 	}
-	row("job", strconv.FormatUint(v.ID, 10))
-	row("state", string(v.State))
-	row("scan", v.Scan)
-	row("moved to", v.Moved)
-	row("action", v.Action)
-	row("bytes", strconv.FormatInt(v.Size, 10))
-	row("content", v.Content)
-	if v.SameAs != 0 {
-		row("same as", fmt.Sprintf("job %d", v.SameAs))
+	row("job", strconv.FormatUint(j.ID, 10))
+	row("state", string(j.State))
+	row("scan", j.Scan)
+	row("moved to", j.Moved)
+	row("action", j.Action)
+	row("bytes", strconv.FormatInt(j.Size, 10))
+	if j.Pages > 0 {
+		row("pages", strconv.Itoa(j.Pages))
 	}
-	row("document", v.Document)
-	for _, r := range v.Results {
+	row("content", j.Content)
+	if j.SameAs != 0 {
+		row("same as", fmt.Sprintf("job %d", j.SameAs))
+	}
+	row("document", j.Document)
+	for _, r := range j.Results {
 		if r.Refused != "" {
 			row(r.Format, "not made: "+r.Refused)
 		} else {
 			row(r.Format, r.Path)
 		}
 	}
-	row("error", v.Error)
-	switch {
-	case v.Due.IsZero():
-	case time.Until(v.Due) > 0:
-		row("next step", moment(v.Due))
-	default:
-		row("next step", "as soon as nothing holds it")
-	}
-	for _, e := range v.Story {
-		line := e.What
-		if string(e.State) != e.What {
-			line += ", " + string(e.State)
-		}
-		if e.Note != "" {
-			line += ": " + e.Note
-		}
-		row(moment(e.At), line)
+	row("error", j.Error)
+	row("next", nextStep(j))
+	for _, e := range j.Story {
+		row(moment(e.At), tell(e))
 	}
 	return w.Flush()
 }
 
+// nextStep says what happens next, and when.
+func nextStep(j control.Job) string {
+	switch {
+	case j.Next == "" || j.Due.IsZero():
+		return j.Next
+	case time.Until(j.Due) > 0:
+		return fmt.Sprintf("%s, %s", moment(j.Due), j.Next)
+	}
+	return j.Next + ", as soon as possible"
+}
+
+// tell is one line of a story.
+func tell(e queue.Event) string {
+	line := e.What
+	if string(e.State) != e.What {
+		line += ", " + string(e.State)
+	}
+	if e.Note != "" {
+		line += ": " + e.Note
+	}
+	return line
+}
+
+// An outcome is what became of one job by hand, as --json shows it.
+type outcome struct {
+	Job     uint64       `json:"job"`
+	OK      bool         `json:"ok"`
+	Refused string       `json:"refused,omitempty"` // why it was not done
+	Now     *control.Job `json:"now,omitempty"`     // the job as it is now
+}
+
 // queueEach is a command that does one thing to each of some jobs.
-func (a *app) queueEach(name, short, long string, do func(*queue.Queue, uint64, bool) (queue.Job, error), flag, flagUsage string) *cobra.Command {
+func (a *app) queueEach(name, short, long string, do func(desk, context.Context, uint64, bool) (control.Job, error), flag, flagUsage string) *cobra.Command {
 	var (
-		states []string
-		yes    bool
+		states      []string
+		yes, asJSON bool
 	)
 	c := &cobra.Command{
 		Use:   name + " JOB|FILE...",
@@ -361,26 +312,36 @@ func (a *app) queueEach(name, short, long string, do func(*queue.Queue, uint64, 
 			if len(args) == 0 && len(states) == 0 {
 				return usage(`for example: scandrop queue `+name+` 17`, "name the jobs to %s", name)
 			}
-			return a.withQueue(func(q *queue.Queue) error {
-				ids, err := a.choose(q, args, states)
+			ctx := c.Context()
+			return a.withDesk(ctx, func(d desk) error {
+				ids, err := a.choose(ctx, d, args, states)
 				if err != nil {
 					return err
 				}
-				failed := 0
+				failed, outcomes := 0, []outcome{}
 				for _, id := range ids {
-					j, err := do(q, id, yes)
-					if refused, ok := errors.AsType[*queue.RefusedError](err); ok {
+					j, err := do(d, ctx, id, yes)
+					if refused(err) {
 						failed++
-						fmt.Fprintf(a.Err, "scandrop: %s\n", clean(refused.Error()))
-						if flag != "" && j.State == queue.Done && !yes {
-							fmt.Fprintf(a.Err, "hint: --%s, to %s\n", flag, flagUsage)
+						outcomes = append(outcomes, outcome{Job: id, Refused: err.Error()})
+						fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
+						if flag != "" && !yes {
+							if j, err := d.Job(ctx, id); err == nil && j.State == queue.Done {
+								fmt.Fprintf(a.Err, "hint: --%s, to %s\n", flag, flagUsage)
+							}
 						}
 						continue
 					}
 					if err != nil {
 						return notThere(err)
 					}
-					fmt.Fprintf(a.Err, "scandrop: %s: job %d is %s: %s\n", name, j.ID, stateOr(j, name), clean(j.Path))
+					outcomes = append(outcomes, outcome{Job: id, OK: true, Now: &j})
+					fmt.Fprintf(a.Err, "scandrop: %s: job %d is %s: %s\n", name, id, stateOr(j, name), clean(j.Scan))
+				}
+				if asJSON {
+					if err := a.writeJSON(outcomes); err != nil {
+						return err
+					}
 				}
 				if failed > 0 {
 					return &statusError{Status: ExitFailed}
@@ -393,11 +354,13 @@ func (a *app) queueEach(name, short, long string, do func(*queue.Queue, uint64, 
 	if flag != "" {
 		c.Flags().BoolVar(&yes, flag, false, flagUsage)
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	completeStates(c)
+	c.ValidArgsFunction = a.completeJobs
 	return c
 }
 
-func stateOr(j queue.Job, name string) string {
+func stateOr(j control.Job, name string) string {
 	switch {
 	case name == "forget":
 		return "forgotten"
@@ -408,10 +371,10 @@ func stateOr(j queue.Job, name string) string {
 }
 
 // choose lists the jobs that a person named.
-func (a *app) choose(q *queue.Queue, names, states []string) ([]uint64, error) {
+func (a *app) choose(ctx context.Context, d desk, names, states []string) ([]uint64, error) {
 	var ids []uint64
 	for _, name := range names {
-		j, err := find(q, name)
+		j, err := find(ctx, d, name)
 		if err != nil {
 			return nil, err
 		}
@@ -420,48 +383,68 @@ func (a *app) choose(q *queue.Queue, names, states []string) ([]uint64, error) {
 	if len(states) == 0 {
 		return ids, nil
 	}
-	var f queue.Filter
+	var f control.Filter
 	var err error
 	if f.States, err = parseStates(states); err != nil {
 		return nil, err
 	}
-	err = some(q, f, 0, func(j queue.Job) error {
+	for j, err := range d.All(ctx, f) {
+		if err != nil {
+			return ids, err
+		}
 		ids = append(ids, j.ID)
-		return nil
-	})
-	return ids, err
+	}
+	return ids, nil
+}
+
+// released is what release --json says.
+type released struct {
+	Released int            `json:"released"` // how many
+	Holds    []control.Hold `json:"holds"`    // that still stand
 }
 
 func (a *app) queueRelease() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "release [HOLD...]",
 		Short: "Lift holds",
 		Long: `Lift the holds with these names, as "queue list" shows them, or all of them.
 Trouble that is not over holds again at the next attempt. "rebuilt" is lifted by
 its own name only: what the service has may be paid for again then.`,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, keys []string) error {
-			return a.withQueue(func(q *queue.Queue) error {
+		RunE: func(c *cobra.Command, keys []string) error {
+			ctx := c.Context()
+			return a.withDesk(ctx, func(d desk) error {
 				if len(keys) == 0 {
 					keys = []string{"all"}
 				}
 				total := 0
 				for _, key := range keys {
-					n, err := q.Release(key)
+					n, err := d.Release(ctx, key)
 					if err != nil {
 						return err
 					}
 					if n == 0 && key != "all" {
-						return &statusError{ExitFailed, fmt.Errorf("nothing is held under the name %q", key), `"scandrop queue list" shows what is held`}
+						return &statusError{ExitFailed, fmt.Errorf("nothing is held under the name %q", key), `"scandrop status" shows what is held`}
 					}
 					total += n
 				}
 				fmt.Fprintf(a.Err, "scandrop: %d released\n", total)
-				for _, h := range q.Holds() { // "all" does not lift what may cost money
-					fmt.Fprintf(a.Err, "scandrop: still held: %s: %s\n", clean(h.Key()), clean(h.Reason))
+				s, err := d.Status(ctx)
+				if err != nil {
+					return err
+				}
+				for _, h := range s.Holds { // "all" does not lift what may cost money
+					fmt.Fprintf(a.Err, "scandrop: still held: %s: %s\n", clean(h.Name), clean(h.Reason))
+				}
+				if asJSON {
+					return a.writeJSON(released{total, s.Holds})
 				}
 				return nil
 			})
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	c.ValidArgsFunction = a.completeHolds
+	return c
 }

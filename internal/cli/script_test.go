@@ -14,9 +14,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	bolt "go.etcd.io/bbolt"
@@ -41,6 +43,7 @@ func TestMain(m *testing.M) {
 // $URL, and these commands besides the usual ones:
 //
 //	exits STATUS COMMAND...    the command ends with that status
+//	until PATTERN COMMAND...   runs the command again and again until its output matches
 //	scan FILE...               makes a scan whose content depends on its base name's first word
 //	scans N                    makes N different scans, 1.png and so on, in the folder scans
 //	big FILE BYTES             makes a JPEG of that size
@@ -79,7 +82,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "c.yaml"), []byte(config), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
+			"exits": exits, "until": until, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
 		},
 	})
 }
@@ -113,6 +116,23 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if want := number(ts, args[0]); status != want {
 		ts.Fatalf("it ended with status %d, not %d", status, want)
 	}
+}
+
+// until waits for a condition, for a thousand tries.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN COMMAND...")
+	}
+	pattern, err := regexp.Compile(`(?m)` + args[0])
+	check(ts, err)
+	for range 1000 {
+		_ = ts.Exec(args[1], args[2:]...) // its status is not what is waited for
+		if pattern.MatchString(ts.ReadFile("stdout") + ts.ReadFile("stderr")) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("in vain")
 }
 
 func scan(ts *testscript.TestScript, _ bool, files []string) {

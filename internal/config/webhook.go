@@ -41,7 +41,7 @@ func secretFile(key, path, hint string) (Secret, error) {
 // webhook checks and completes the webhook. Without a secret and a path, the path is left to the daemon, which makes one.
 func (k checker) webhook(w *Webhook) {
 	k.address("webhook.listen", w.Listen)
-	if w.Listen != "" && w.Listen == k.c.Status.Listen {
+	if w.Listen != "" && w.Listen == k.c.Status.Listen && !strings.HasSuffix(w.Listen, ":0") {
 		k.mistake("webhook.listen", "is the address of status.listen too", "choose another port")
 	}
 	if w.Path != "" && (!strings.HasPrefix(w.Path, "/") || strings.ContainsAny(w.Path, "?# ")) {

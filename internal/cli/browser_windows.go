@@ -1,0 +1,7 @@
+package cli
+
+func hasScreen() bool { return true }
+
+func browser(url string) (name string, args []string) {
+	return "rundll32", []string{"url.dll,FileProtocolHandler", url}
+}
