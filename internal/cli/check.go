@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -152,6 +153,13 @@ func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
 			_, err = conf.WebhookSecret()
 		}
 		mistake("webhook "+url, err)
+	}
+	for _, n := range conf.Notices {
+		_, err := n.Secret()
+		if len(n.Command) > 0 {
+			_, err = exec.LookPath(n.Command[0])
+		}
+		mistake("notice by "+n.Name(), err)
 	}
 	err = conf.CheckToken()
 	mistake("token", err)

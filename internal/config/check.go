@@ -39,10 +39,10 @@ func check(c *Config, env Environment, r *report) {
 	k.limit("limits.pages_per_day", c.Limits.PagesPerDay)
 	k.limit("limits.pages_per_month", c.Limits.PagesPerMonth)
 	k.listeners()
+	k.notices()
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	k.file("log.file", &c.Log.File)
-	k.idle()
 	c.token = tokenSource(c, env)
 }
 
@@ -392,16 +392,6 @@ func (k checker) limit(key string, pages int) {
 	if pages < 0 {
 		k.mistake(key, "must not be negative", "0 means no limit")
 	}
-}
-
-// idle warns of keys that are set, and that this version reads without acting on them.
-func (k checker) idle() {
-	warn := func(differs bool, key string) {
-		if differs {
-			k.warn(key, "has no effect in this version", "remove it, or keep it for later")
-		}
-	}
-	warn(len(k.c.Notices) > 0, "notices")
 }
 
 // samePath tells whether two absolute paths name the same place.

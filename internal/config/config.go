@@ -265,9 +265,6 @@ type Webhook struct {
 	SecretFile string `yaml:"secret_file"`
 }
 
-// Notice is one way of telling people. This version knows none: an item may hold anything, and nothing of it is kept.
-type Notice struct{}
-
 // Log says what is logged, how and where.
 type Log struct {
 	// Level is the least level that is logged: "debug", "info" (the default), "warn" or "error".

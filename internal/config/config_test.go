@@ -230,6 +230,20 @@ func TestMistakes(t *testing.T) {
 		{"webhook: {path: '/a?b'}" + fine, `config.yaml:1: webhook.path: must begin with /, and hold no space, ? or #`},
 		{"webhook: {path: hook}" + fine, `config.yaml:1: webhook.path: must begin with /`},
 		{"notices: [~]" + fine, `config.yaml:1: notices[0]: is empty`},
+		{"notices: [x]" + fine, `config.yaml:1: notices[0]: must be keys with values`},
+		{"notices: [{every: 1h}]" + fine, `config.yaml:1: notices[0]: names 0 ways, not one`},
+		{"notices: [{command: [a], chat_file: b}]" + fine, `config.yaml:1: notices[0]: names 2 ways, not one`},
+		{"notices: [{command: []}]" + fine, `config.yaml:1: notices[0].command: is empty`},
+		{"notices: [{chat_file: 'slack://token@channel'}]" + fine, `config.yaml:1: notices[0].chat_file: must be the path of a file, not the URL`},
+		{"notices: [{webhook: {url: 'http://example.org/'}}]" + fine, `config.yaml:1: notices[0].webhook.url: is plain http to another machine`},
+		{"notices: [{webhook: {url: x}}]" + fine, `config.yaml:1: notices[0].webhook.url: must be an http or https address`},
+		{"notices: [{email: {from: a@b.c, server: 'b.c:587'}}]" + fine, `config.yaml:1: notices[0].email.to: is missing`},
+		{"notices: [{email: {to: [a], from: a@b.c, server: 'b.c:587'}}]" + fine, `config.yaml:1: notices[0].email.to: "a" is not a mail address`},
+		{"notices: [{email: {to: [a@b.c], from: a@b.c, server: b.c}}]" + fine, `config.yaml:1: notices[0].email.server: "b.c" is not a host with a port`},
+		{"notices: [{email: {to: [a@b.c], from: a@b.c, server: 'b.c:587', user: a}}]" + fine, `config.yaml:1: notices[0].email: needs both user and password_file`},
+		{"notices: [{command: [a], events: [faild]}]" + fine, `config.yaml:1: notices[0].events: "faild" is none of failed, held, free; did you mean "failed"?`},
+		{"notices: [{command: [a], every: 1s}]" + fine, `config.yaml:1: notices[0].every: must be a minute at least`},
+		{"notices: [{command: [a], digest: '7 am'}]" + fine, `config.yaml:1: notices[0].digest: "7 am" is not a time of day; write it like "07:30"`},
 		{"log: {level: warning}" + fine, `config.yaml:1: log.level: "warning" is none of debug, info, warn, error`},
 		{"log: {level: debg}" + fine, `config.yaml:1: log.level: "debg" is none of debug, info, warn, error; did you mean "debug"?`},
 		{"log: {format: xml}" + fine, `config.yaml:1: log.format: "xml" is none of text, json`},
@@ -431,33 +445,6 @@ func TestLoadUnreadable(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
-	c := parsed(t, `folders:
-- path: a
-  incomplete: upload
-  blank: skip
-  spool: true
-  failure_notes: true
-  limits: {pages_per_scan: 1}
-limits: {pages_per_day: 1}
-notices: [{mail: a@example.org}, x]
-`)
-	want := []string{
-		"config.yaml:9: notices",
-	}
-	var got []string
-	for _, w := range c.Warnings {
-		key, ok := strings.CutSuffix(w.Error(), ": has no effect in this version; "+w.Hint)
-		if !ok {
-			t.Errorf("another warning: %v", w)
-		}
-		got = append(got, key)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestWebhook(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
@@ -486,6 +473,40 @@ func TestWebhook(t *testing.T) {
 		if want := strings.TrimSpace(text); s.Reveal() != want || (err == nil) != (want != "") {
 			t.Errorf("the secret in %q is %q, %v", text, s.Reveal(), err)
 		}
+	}
+}
+
+func TestNotices(t *testing.T) {
+	c := parsed(t, `folders: [{path: a}]
+notices:
+- webhook: {url: "https://example.org/secret-place", secret_file: s}
+- email: {to: [office@example.org], from: scandrop@example.org, server: "mail.example.org:587", user: u, password_file: p}
+  events: [held]
+  digest: "07:30"
+- command: [tell, --now]
+  every: 1h
+  silent: 72h
+- chat_file: chat
+`)
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	var got []string
+	for _, n := range c.Notices {
+		got = append(got, fmt.Sprintf("%s %v %v %v %v", n.Name(), n.Events, n.Every, n.Silent, n.DigestAt()))
+		if _, err := n.Secret(); len(n.Command) == 0 && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: its secret is not there: %v", n.Name(), err)
+		}
+	}
+	chat := filepath.Join(filepath.Dir(c.Path), "chat")
+	want := []string{
+		"webhook to example.org [failed held free] 15m0s 0s -1ns",
+		"email to office@example.org [held] 15m0s 0s 7h30m0s",
+		"command tell [failed held free] 1h0m0s 72h0m0s -1ns",
+		"chat of " + chat + " [failed held free] 15m0s 0s -1ns",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,13 +51,19 @@ func TestExampleIsTheDefault(t *testing.T) {
 // TestExampleNamesEveryKey also reads the keys behind a #, which stands right before them.
 func TestExampleNamesEveryKey(t *testing.T) {
 	data := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`).ReplaceAll(readExample(t), []byte("$1$2"))
+	data = regexp.MustCompile(`(?m)^#(  - |    )([a-z_]+:)`).ReplaceAll(data, []byte("$1$2")) // of notices
+	data = regexp.MustCompile(`(?m)^#(      )([a-z_]+:)`).ReplaceAll(data, []byte("$1$2"))
 	c := defaults()
 	r := newReport("config.yaml")
 	if !decode(data, reflect.ValueOf(&c).Elem(), false, r) || len(r.mistakes) > 0 {
 		t.Fatal(r.mistakes)
 	}
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
-		if !r.has(regexp.MustCompile(`\[\]`).ReplaceAllString(key, "[0]")) {
+		named := false
+		for i := range 4 { // each way of telling is an item of its own
+			named = named || r.has(strings.ReplaceAll(key, "[]", fmt.Sprintf("[%d]", i)))
+		}
+		if !named {
 			t.Errorf("%s is missing", key)
 		}
 	}
@@ -80,7 +87,8 @@ folders:
 limits: {pages_per_day: 7, pages_per_month: 7}
 status: {listen: a, password_file: a, tls: {cert_file: a, key_file: a}}
 webhook: {listen: a, path: a, secret_file: a}
-notices: [a]
+notices: [{webhook: {url: a, secret_file: a}, email: {to: [a], from: a, server: a, user: a, password_file: a}, command: [a], chat_file: a,
+  events: [a], every: 7s, silent: 7s, digest: a}]
 log: {level: a, format: a, file: a}
 `), reflect.ValueOf(&c).Elem(), false, r)
 	if len(r.mistakes) > 0 {
@@ -105,4 +113,7 @@ log: {level: a, format: a, file: a}
 	folder.preset()
 	untouched(reflect.ValueOf(c), reflect.ValueOf(defaults()), "")
 	untouched(reflect.ValueOf(c.Folders[0]), reflect.ValueOf(folder), "folders[0]")
+	var notice Notice
+	notice.preset()
+	untouched(reflect.ValueOf(c.Notices[0]), reflect.ValueOf(notice), "notices[0]")
 }

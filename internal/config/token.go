@@ -170,6 +170,11 @@ func (c *Config) eachExposed(f func(key, what, path string, mode fs.FileMode)) {
 			try(file.key, "token", file.path)
 		}
 	}
+	for i, n := range c.Notices {
+		if key, path := n.secretPath(); path != "" {
+			try(fmt.Sprintf("notices[%d].%s", i, key), "secret", path)
+		}
+	}
 	if c.Webhook.SecretFile != "" {
 		try("webhook.secret_file", "secret", c.Webhook.SecretFile)
 	}

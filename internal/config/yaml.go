@@ -121,8 +121,6 @@ func (d decoder) value(n *yaml.Node, key string, v reflect.Value) {
 		d.text(n, key, &text)
 		*p = NewSecret(text)
 		return
-	case *Notice:
-		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -219,6 +217,8 @@ func (d decoder) sequence(n *yaml.Node, key string, v reflect.Value) {
 			hint = fmt.Sprintf("write [%q]", n.Value)
 		case v.Type() == reflect.TypeFor[[]Folder]():
 			hint = `write each folder as "- path: FOLDER"`
+		case v.Type() == reflect.TypeFor[[]Notice]():
+			hint = `write each way as "- command: [PROGRAM]", or with webhook, email or chat_file`
 		}
 		d.unreadable(key, "must be a list", hint)
 		return

@@ -25,6 +25,7 @@ import (
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
 	"scandrop/internal/mount"
+	"scandrop/internal/notice"
 	"scandrop/internal/pages"
 	"scandrop/internal/result"
 	"scandrop/internal/webhook"
@@ -140,7 +141,8 @@ type daemon struct {
 	uploader     *uploader.Uploader
 	files        files
 	failureNotes *failureNotes
-	webhook      *webhook.Hook // nil: none
+	webhook      *webhook.Hook    // nil: none
+	notices      *notice.Notifier // nil: none
 	began        time.Time
 	changed      atomic.Int64 // scans that went back to the watcher
 	page         *page        // nil for none
@@ -205,6 +207,9 @@ func (d *daemon) prepare() error {
 		return err
 	}
 	d.watcher.Store(w)
+	if err := d.prepareNotices(); err != nil {
+		return err
+	}
 	return d.prepareWebhook()
 }
 
@@ -371,6 +376,7 @@ func (d *daemon) moved(j queue.Job) {
 	if d.page != nil {
 		d.page.Moved(j)
 	}
+	d.noteEnd(j)
 	d.Moved(j)
 }
 
@@ -562,7 +568,16 @@ func (d *daemon) run(ctx context.Context) error {
 			return nil
 		})
 	}
+	if d.notices != nil && !d.Once {
+		g.Go(func() error {
+			d.notices.Run(ctx)
+			return nil
+		})
+	}
 	err := d.wait(ctx, g)
+	if d.notices != nil && d.Once {
+		d.tellTheRest(ctx)
+	}
 	endNotes()
 	endJournal() // after the others: what they ended is in it, too
 	if e := d.keep(); errors.Is(e, queue.ErrUncertain) {

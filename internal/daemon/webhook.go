@@ -95,7 +95,7 @@ func (d *daemon) hint(document string) error {
 		return err
 	case woken:
 		d.Log.Info("job announced", "job", j.ID, "scan", j.Path, "document", document)
-		d.Moved(j)
+		d.moved(j)
 	}
 	return nil
 }

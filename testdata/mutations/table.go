@@ -94,6 +94,23 @@ var mutations = []mutation{
 		pkg: "queue", tests: "^TestHintOvertakes$",
 	},
 
+	// Who is not looking is told.
+	{
+		name: "what waits to be told is forgotten at a restart", guard: "no failure in silence",
+		file: "internal/notice/notice.go", old: "if json.Unmarshal(text, &n.memory) != nil {", new: "if len(text) >= 0 {",
+		pkg: "internal/notice", tests: "^TestNotSent$",
+	},
+	{
+		name: "each failure is a notice of its own", guard: "a thousand failures are one notice",
+		file: "internal/notice/notice.go", old: "o.Sent.Add(w.Every), ", new: "o.Sent, ",
+		pkg: "internal/notice", tests: "^TestBundled$",
+	},
+	{
+		name: "a chat's URL comes into the log", guard: "no secret is logged",
+		file: "internal/notice/send.go", old: "text = strings.ReplaceAll(text, form, \"…\")", new: "_ = form",
+		pkg: "internal/notice", tests: "^TestChat$",
+	},
+
 	// Nothing is lost.
 	{
 		name: "the remote copy is deleted before all results are here", guard: "nothing is lost",
