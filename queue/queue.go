@@ -43,10 +43,7 @@ var (
 	ErrUncertain = errors.New("the disk failed at the end of a change, which may or may not be in the queue file")
 )
 
-const (
-	fileVersion    = 1
-	defaultTimeout = time.Second
-)
+const defaultTimeout = time.Second
 
 // Config says how to open a queue. Path and Installation must be given.
 type Config struct {
@@ -277,6 +274,9 @@ func (q *Queue) load() error {
 		version, err = t.version()
 		return err
 	})
+	if err == nil && version > 0 && version < fileVersion {
+		err = q.keep(version)
+	}
 	if err != nil {
 		return err
 	}
@@ -286,8 +286,13 @@ func (q *Queue) load() error {
 				return err
 			}
 		}
-		if version == 0 {
+		switch {
+		case version == 0:
 			t.putJSON(bucketMeta, []byte("version"), fileVersion)
+		case version < fileVersion:
+			if err := t.migrate(version); err != nil {
+				return err
+			}
 		}
 		err := t.bucket(bucketFolders).ForEach(func(k, v []byte) error {
 			var f folder

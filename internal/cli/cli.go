@@ -27,6 +27,7 @@ import (
 	"scandrop/internal/config"
 	"scandrop/internal/control"
 	"scandrop/internal/daemon"
+	"scandrop/internal/service"
 	"scandrop/queue"
 )
 
@@ -248,6 +249,14 @@ func (a *app) load() (*config.Config, error) {
 // logger logs as the configuration says; close ends it.
 func (a *app) logger(c config.Log) (log *slog.Logger, close func() error, err error) {
 	out, close := a.Err, func() error { return nil }
+	alert := func(int, string) {}
+	if c.File == "" && service.Managed() {
+		w, tell, err := service.OpenLog()
+		if err != nil {
+			return nil, nil, err
+		}
+		out, close, alert = w, w.Close, tell
+	}
 	if c.File != "" {
 		f, err := os.OpenFile(c.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -261,9 +270,42 @@ func (a *app) logger(c config.Log) (log *slog.Logger, close func() error, err er
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(plainJSON{out}, options)), close, nil
+		return slog.New(alerting{slog.NewJSONHandler(plainJSON{out}, options), alert}), close, nil
 	}
-	return slog.New(slog.NewTextHandler(out, options)), close, nil
+	return slog.New(alerting{slog.NewTextHandler(out, options), alert}), close, nil
+}
+
+// alerting tells the system's log, too, of warnings (1) and errors (2).
+type alerting struct {
+	slog.Handler
+	tell func(level int, text string)
+}
+
+// Handle implements [slog.Handler].
+func (h alerting) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		text := r.Message
+		r.Attrs(func(at slog.Attr) bool {
+			text += "\n" + at.String()
+			return true
+		})
+		level := 1
+		if r.Level >= slog.LevelError {
+			level = 2
+		}
+		h.tell(level, clean(text))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h alerting) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return alerting{h.Handler.WithAttrs(attrs), h.tell}
+}
+
+// WithGroup implements [slog.Handler].
+func (h alerting) WithGroup(name string) slog.Handler {
+	return alerting{h.Handler.WithGroup(name), h.tell}
 }
 
 // terminal reports whether w is a terminal that can redraw a line.

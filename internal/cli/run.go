@@ -37,7 +37,11 @@ else 0.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			manager := service.Started(os.Getenv)
 			err := service.Run(c.Context(), func(ctx context.Context) error {
-				return a.runDaemon(ctx, once, manager)
+				err := a.runDaemon(ctx, once, manager)
+				if err != nil && service.Managed() {
+					tellSystem(err) // nobody reads what is printed
+				}
+				return err
 			}, func(err error) int {
 				status, _ := verdictOn(err)
 				return status
@@ -100,6 +104,22 @@ func (a *app) runDaemon(ctx context.Context, once bool, manager *service.Manager
 		return &statusError{ExitFailed, errors.New("interrupted before everything was seen through"), "run it again: it goes on where it stopped"}
 	}
 	return a.end(s)
+}
+
+// tellSystem tells the system's log why a service ends.
+func tellSystem(err error) {
+	w, tell, e := service.OpenLog()
+	if e != nil {
+		return
+	}
+	defer w.Close()
+	_, hint := verdictOn(err)
+	text := clean(err.Error())
+	if hint != "" {
+		text += "; hint: " + hint
+	}
+	fmt.Fprintln(w, "scandrop ends:", text)
+	tell(2, text)
 }
 
 // loadUsable is load, and sees that the secrets which a daemon needs are there.

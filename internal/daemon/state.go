@@ -264,7 +264,7 @@ func stateError(path string, err error) error {
 	case errors.Is(err, queue.ErrForeign):
 		e.Hint, e.Config = "another program's file is in the way: name another folder under `state`, or move the file away; it was not changed", true
 	case errors.Is(err, queue.ErrNewer):
-		e.Hint = "install the newer scandrop again; the file was not changed"
+		e.Hint = "install the newer scandrop again. To stay with this one, move the file away and put the copy that the upgrade kept (queue-versionN.db beside it) in its place: what happened since is rebuilt. Nothing was changed"
 	case errors.As(err, new(*installationError)):
 		e.Hint = "remove it, so that it is written anew from the copy in the queue file, or restore it from a backup; without either, uploads that were never answered cannot be found by their mark"
 	case errors.As(err, new(*networkError)):
