@@ -254,10 +254,26 @@ var mutations = []mutation{
 		pkg: "internal/cli", tests: "^TestNothingRawIsPrinted$",
 	},
 
+	{
+		name: "a scan that was copied is replaced by the next of its name", guard: "nothing is lost",
+		file: "queue/add.go", old: "t.unsent(old, claimed) && !old.Spooled:", new: "t.unsent(old, claimed):",
+		pkg: "queue", tests: "^TestSpooledIsNotReplaced$",
+	},
+	{
+		name: "pages on the wire count for no limit", guard: "what it costs",
+		file: "queue/limits.go", old: "t.spending(folder), t.reserved(folder, j.ID)", new: "t.spending(folder), 0",
+		pkg: "queue", tests: "^TestLimitOnTheWire$",
+	},
+	{
+		name: "a folder that others are preferred to waits for ever", guard: "nothing is lost",
+		file: "queue/claim.go", old: "n >= mostPassed", new: "n < 0",
+		pkg: "queue", tests: "^TestNoFolderStarves$",
+	},
+
 	// What the simulation found, each with the test that now guards it.
 	{
 		name: "results of a scan that was moved away are overwritten by the next of its name", guard: "nothing is lost",
-		file: "queue/add.go", old: ` || owner.Moved != "" {`, new: " {",
+		file: "queue/add.go", old: ` || owner.Moved != "" ||`, new: " ||",
 		pkg: "queue", tests: "^TestReserveMoved$",
 	},
 	{
@@ -300,7 +316,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "simulation: nothing is deleted", guard: "P6",
-		file: "uploader/collect.go", old: "\tif o := u.remove(ctx, j, done.Documents); o != nil {\n\t\treturn o\n\t}\n\tif j.Resent", new: "\tif j.Resent",
+		file: "uploader/collect.go", old: "\tif o := u.remove(ctx, j, done.Documents); o != nil {\n\t\treturn o\n\t}\n\tfor _, mark", new: "\tfor _, mark",
 		pkg: "internal/daemon", tests: "^TestSimulation$",
 	},
 	{
