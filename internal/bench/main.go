@@ -1,0 +1,230 @@
+// Command bench sees the same scans through with scandrop and with what people use
+// instead, one after the other, against the sandbox in a process of its own, and
+// prints a table of what that took. It needs Linux, curl, jq and Python.
+//
+//	go run ./internal/bench [-svg FILE] [-only WORDS] [-scans N]
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A row is a load that each contender is put under.
+type row struct {
+	Name    string
+	Scans   int
+	Size    int           // bytes of each
+	Formats []string      //
+	Work    time.Duration // of the service on a scan
+	Rate    float64       // requests a second that it takes, after a burst of 5; 0: any
+}
+
+var rows = []row{
+	{"1,000 small scans, ready at once", 1000, 10 << 10, []string{"txt"}, 0, 0},
+	{"200 scans, 2 formats, 20 ms", 200, 100 << 10, []string{"txt", "docx"}, 20 * time.Millisecond, 0},
+	{"200 scans, 2 formats, 2 s", 200, 100 << 10, []string{"txt", "docx"}, 2 * time.Second, 0},
+	{"30 scans, 2 requests a second", 30, 100 << 10, []string{"txt"}, 2 * time.Second, 2},
+	{"16 scans of 19 MB", 16, 19 << 20, []string{"txt"}, 20 * time.Millisecond, 0},
+}
+
+// workers is how many scans each contender that can works on at once.
+const workers = 8
+
+// An outcome is what a row took a contender.
+type outcome struct {
+	row        row
+	contender  string
+	took, cpu  time.Duration
+	memory     int64 // bytes, at the peak, of its largest process
+	requests   int
+	refused    int // 429
+	lost       int // results that are not there
+	twice      int // uploads beyond one a scan
+	wrong      int // results that are another scan's
+	left       int // documents that are still at the service
+	incomplete bool
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "serve":
+			exit(serve(os.Args[2:]))
+		case "bare":
+			exit(bare(os.Args[2:]))
+		}
+	}
+	svg := flag.String("svg", "", "draw the rates of the first row as an SVG `file`")
+	only := flag.String("only", "", "only rows and contenders whose name holds these `words`")
+	most := flag.Int("scans", 1000, "at most so many `scans` a load")
+	flag.Parse()
+	for i, r := range rows {
+		if r.Scans > *most {
+			rows[i].Name = strings.Replace(r.Name, "1,000", fmt.Sprint(*most), 1)
+			rows[i].Scans = *most
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	exit(run(ctx, *svg, *only))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func run(ctx context.Context, svg, only string) error {
+	dir, err := os.MkdirTemp("", "scandrop-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "scandrop")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "scandrop").CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	fmt.Println("| load | with | scans/s | CPU ms a scan | memory MB | requests a scan | 429 | lost | twice | wrong | left there |")
+	fmt.Println("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	var outcomes []outcome
+	for _, r := range rows {
+		for _, c := range contenders(binary) {
+			if !strings.Contains(r.Name+" "+c.name, only) || c.skip != nil && c.skip(r) {
+				continue
+			}
+			o, err := measure(ctx, dir, r, c)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", r.Name, c.name, err)
+			}
+			outcomes = append(outcomes, o)
+			note := ""
+			if o.incomplete {
+				note = " (gave up)"
+			}
+			n := float64(r.Scans)
+			fmt.Printf("| %s | %s%s | %.1f | %.1f | %.0f | %.2f | %d | %d | %d | %d | %d |\n", r.Name, c.name, note,
+				n/o.took.Seconds(), o.cpu.Seconds()*1000/n, float64(o.memory)/1e6, float64(o.requests)/n,
+				o.refused, o.lost, o.twice, o.wrong, o.left)
+		}
+	}
+	if svg != "" {
+		return draw(svg, outcomes)
+	}
+	return nil
+}
+
+// longest bounds what a contender may take for a row.
+const longest = 5 * time.Minute
+
+// measure runs a contender over a fresh folder against a fresh sandbox.
+func measure(ctx context.Context, dir string, r row, c contender) (o outcome, err error) {
+	o.row, o.contender = r, c.name
+	work, err := os.MkdirTemp(dir, "row-")
+	if err != nil {
+		return o, err
+	}
+	defer os.RemoveAll(work)
+	scans := filepath.Join(work, "scans")
+	if err := os.Mkdir(scans, 0o700); err != nil {
+		return o, err
+	}
+	texts, err := makeScans(scans, r)
+	if err != nil {
+		return o, err
+	}
+	s, err := startServer(ctx, r)
+	if err != nil {
+		return o, err
+	}
+	defer s.stop()
+
+	bounded, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	cmd, err := c.command(bounded, work, scans, s.url, r)
+	if err != nil {
+		return o, err
+	}
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.Discard, &said
+	inGroup(cmd)
+	began := time.Now()
+	err = cmd.Run()
+	o.took = time.Since(began)
+	switch {
+	case ctx.Err() != nil:
+		return o, ctx.Err()
+	case bounded.Err() != nil:
+		o.incomplete = true
+	case err != nil:
+		return o, fmt.Errorf("%w\n%s", err, said.String())
+	}
+	o.cpu, o.memory = usage(cmd.ProcessState)
+	if err := s.tell(ctx, &o); err != nil {
+		return o, err
+	}
+	for name, text := range texts {
+		for _, format := range r.Formats {
+			got, err := os.ReadFile(filepath.Join(scans, name+"."+format))
+			switch {
+			case err != nil:
+				o.lost++
+			case format == "txt" && !strings.Contains(string(got), text):
+				o.wrong++
+			}
+		}
+	}
+	o.twice -= r.Scans - missing(o, len(r.Formats))
+	return o, nil
+}
+
+// missing is how many scans have no result.
+func missing(o outcome, formats int) int { return (o.lost + formats - 1) / formats }
+
+// makeScans writes scans that all differ, and returns what their text is to hold, by
+// their names without extension.
+func makeScans(dir string, r row) (map[string]string, error) {
+	texts := map[string]string{}
+	filling := bytes.Repeat([]byte{0}, r.Size)
+	for i := range r.Scans {
+		name := fmt.Sprintf("scan%05d", i)
+		content := append([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00"), fmt.Sprintf("%s of %q", name, r.Name)...)
+		content = append(append(content, filling...), 0x3b)
+		if err := os.WriteFile(filepath.Join(dir, name+".gif"), content, 0o600); err != nil {
+			return nil, err
+		}
+		texts[name] = digest(content)
+	}
+	return texts, nil
+}
+
+// A counted is what the server of a row says of it.
+type counted struct {
+	Uploads, Requests, Refused, Left int
+}
+
+func (s *server) tell(ctx context.Context, o *outcome) error {
+	body, err := s.ask(ctx)
+	if err != nil {
+		return err
+	}
+	var c counted
+	if err := json.Unmarshal(body, &c); err != nil {
+		return err
+	}
+	o.requests, o.refused, o.twice, o.left = c.Requests, c.Refused, c.Uploads, c.Left
+	return nil
+}

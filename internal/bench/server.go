@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"scandrop/internal/sandbox"
+)
+
+// reader reads in every scan its own digest.
+type reader struct{}
+
+func (reader) Read(_ context.Context, s sandbox.Scan) (sandbox.Reading, error) {
+	return sandbox.Reading{Pages: []string{"scan " + s.Digest}}, nil
+}
+
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// serve is the process of the sandbox: it prints its address and serves until its
+// input ends.
+func serve(args []string) error {
+	var r row
+	if err := json.Unmarshal([]byte(args[0]), &r); err != nil {
+		return err
+	}
+	sb := sandbox.New(sandbox.Options{
+		Engine: reader{}, Rate: rate.Limit(r.Rate), Burst: 5,
+		Work: func(sandbox.Document) time.Duration { return r.Work },
+	})
+	defer sb.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/", sb)
+	mux.HandleFunc("/counted", func(w http.ResponseWriter, _ *http.Request) {
+		stats := sb.Stats()
+		c := counted{Uploads: stats.Uploads, Left: len(sb.Documents())}
+		for call, n := range stats.Requests {
+			c.Requests += n
+			if call.Status == http.StatusTooManyRequests {
+				c.Refused += n
+			}
+		}
+		_ = json.NewEncoder(w).Encode(c) // who asks sees that it is not whole
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println("http://" + l.Addr().String())
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		srv.Close()
+	}()
+	if err := srv.Serve(l); err != http.ErrServerClosed {
+		return err
+	}
+	return nil
+}
+
+// A server is the sandbox's process.
+type server struct {
+	url  string
+	cmd  *exec.Cmd
+	stop func()
+}
+
+func startServer(ctx context.Context, r row) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	options, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, "serve", string(options))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{cmd: cmd, stop: func() {
+		in.Close()
+		_ = cmd.Wait()
+	}}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		s.stop()
+		return nil, fmt.Errorf("the sandbox: %w", err)
+	}
+	s.url = strings.TrimSpace(line)
+	return s, nil
+}
+
+// ask returns what the server counted.
+func (s *server) ask(ctx context.Context) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/counted", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
+}

@@ -1,0 +1,30 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// inGroup has the command, and all that it starts, end together.
+func inGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
+
+// usage is the time that a process and those that it waited for computed, and the
+// memory of the largest of them.
+func usage(s *os.ProcessState) (cpu time.Duration, memory int64) {
+	cpu = s.UserTime() + s.SystemTime()
+	if u, ok := s.SysUsage().(*syscall.Rusage); ok {
+		memory = int64(u.Maxrss)
+		if runtime.GOOS == "linux" {
+			memory *= 1024
+		}
+	}
+	return cpu, memory
+}

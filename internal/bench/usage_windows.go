@@ -1,0 +1,15 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"time"
+)
+
+// inGroup changes nothing: the contenders are those of Linux.
+func inGroup(*exec.Cmd) {}
+
+// usage is the time that a process computed.
+func usage(s *os.ProcessState) (cpu time.Duration, memory int64) {
+	return s.UserTime() + s.SystemTime(), 0
+}
