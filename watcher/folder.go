@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -70,6 +72,7 @@ type folder struct {
 	missed  int64                   // files that should have been and were not
 	hurry   time.Duration           // the time between two scans, since events were missed; 0 for Rescan
 	cost    time.Duration           // of a scan, in processor time
+	asking  time.Duration           // its part that was spent by a second goroutine
 	paid    time.Time               // when the scans until now take a hundredth of a processor
 	taken   time.Time               // when a file was last handed over
 	trouble string                  // why the folder cannot be scanned
@@ -327,6 +330,7 @@ func (f *folder) scan(ctx context.Context) error {
 	}
 
 	var err error
+	f.asking = 0
 	f.cost = cost(func() {
 		if f.ignoring {
 			err = f.ignore(ctx)
@@ -334,6 +338,7 @@ func (f *folder) scan(ctx context.Context) error {
 			err = f.walk(ctx, f.Path, f.rediscover)
 		}
 	})
+	f.cost += f.asking
 	f.relax()
 	f.paid = later(f.paid, f.scanned).Add(100 * f.cost)
 	f.scanAt = later(f.scanned.Add(f.rescan()), f.paid)
@@ -375,9 +380,9 @@ func (f *folder) looked(scanned bool, err error) {
 
 // rediscover is the visitor of a scan: what is new, and no event told of, was missed
 // unless one is on its way.
-func (f *folder) rediscover(path string, entry fs.DirEntry) error {
+func (f *folder) rediscover(path string, info fs.FileInfo) error {
 	before := f.settling.byPath[path]
-	if err := f.look(path, entry); err != nil {
+	if err := f.look(path, info); err != nil {
 		return err
 	}
 	if c := f.settling.byPath[path]; c != nil && before == nil {
@@ -467,7 +472,7 @@ func (f *folder) leave() {
 }
 
 // A visitor is told of a file that the filter takes.
-type visitor func(path string, entry fs.DirEntry) error
+type visitor func(path string, info fs.FileInfo) error
 
 // walk visits the files in dir, and below it if the folder is recursive. What vanishes
 // meanwhile is no error. The errors of visit end it.
@@ -477,22 +482,30 @@ func (f *folder) walk(ctx context.Context, dir string, visit visitor) error {
 	}
 	f.watch(dir) // before it is read, so that nothing is made in between
 	entries, err := os.ReadDir(dir)
+	var files []listed
+	var folders []string
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		switch {
 		case entry.IsDir():
 			if f.Recursive && f.enters(path) {
-				if err := f.walk(ctx, path, visit); err != nil {
-					return err
-				}
+				folders = append(folders, path)
 			}
 		case entry.Type().IsRegular() && f.takes(path):
-			if err := visit(path, entry); err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+			files = append(files, listed{path, entry})
+		}
+	}
+	for file, info := range f.infos(files) {
+		if err := visit(file.path, info); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	for _, path := range folders {
+		if err := f.walk(ctx, path, visit); err != nil {
+			return err
 		}
 	}
 	_, warned := f.warned[dir]
@@ -510,10 +523,70 @@ func (f *folder) walk(ctx context.Context, dir string, visit visitor) error {
 	return nil
 }
 
+// listed is a file in a listing.
+type listed struct {
+	path  string
+	entry fs.DirEntry
+}
+
+// infos yields the files that are still there, with their sizes and times. Where there
+// are many a second goroutine asks the system for those of the next ones meanwhile:
+// that is half of what a scan of known files takes.
+func (f *folder) infos(files []listed) iter.Seq2[listed, fs.FileInfo] {
+	const chunk = 64
+	ask := func(some []listed) []fs.FileInfo {
+		infos := make([]fs.FileInfo, len(some))
+		for i, file := range some {
+			infos[i], _ = file.entry.Info() // nil if it has gone
+		}
+		return infos
+	}
+	return func(yield func(listed, fs.FileInfo) bool) {
+		pass := func(some []listed, infos []fs.FileInfo) bool {
+			for i, info := range infos {
+				if info != nil && !yield(some[i], info) {
+					return false
+				}
+			}
+			return true
+		}
+		if len(files) <= chunk {
+			pass(files, ask(files))
+			return
+		}
+		var took time.Duration
+		answers, stop := make(chan []fs.FileInfo, 4), make(chan struct{})
+		go func() {
+			defer close(answers)
+			took = cost(func() {
+				for some := range slices.Chunk(files, chunk) {
+					select {
+					case answers <- ask(some):
+					case <-stop:
+						return
+					}
+				}
+			})
+		}()
+		defer func() {
+			close(stop)
+			for range answers { // until it has ended
+			}
+			if costsApart {
+				f.asking += took
+			}
+		}()
+		for some := range slices.Chunk(files, chunk) {
+			if !pass(some, <-answers) {
+				return
+			}
+		}
+	}
+}
+
 // look is the visitor that makes a candidate of a file that is not known.
-func (f *folder) look(path string, entry fs.DirEntry) error {
-	info, err := entry.Info()
-	if err != nil || f.settling.has(path, info) {
+func (f *folder) look(path string, info fs.FileInfo) error {
+	if f.settling.has(path, info) {
 		return nil
 	}
 	known, err := f.w.known(path, info)
@@ -579,9 +652,8 @@ func (f *folder) ignore(ctx context.Context) error {
 		batch = nil
 		return err
 	}
-	err := f.walk(ctx, f.Path, func(path string, entry fs.DirEntry) error {
-		info, err := entry.Info()
-		if err != nil || f.settling.byPath[path] != nil { // was dropped while we tried before
+	err := f.walk(ctx, f.Path, func(path string, info fs.FileInfo) error {
+		if f.settling.byPath[path] != nil { // was dropped while we tried before
 			return nil
 		}
 		known, err := f.w.known(path, info)

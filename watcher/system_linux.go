@@ -15,6 +15,9 @@ import (
 // was written to, arrived by a rename or a link.
 const tellsRenames = true
 
+// costsApart says that [cost] does not count what other goroutines do meanwhile.
+const costsApart = true
+
 // cost is the processor time that f takes: what a slow share keeps it waiting does not
 // count.
 func cost(f func()) time.Duration {

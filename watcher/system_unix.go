@@ -13,6 +13,9 @@ import (
 // before they were asked for less surely.
 const tellsRenames = false
 
+// costsApart says that [cost] does not count what other goroutines do meanwhile.
+const costsApart = false
+
 // cost is the processor time of the whole process while f runs, and so at least that of
 // f: it cannot be told of one goroutine here.
 func cost(f func()) time.Duration {
