@@ -35,11 +35,7 @@ func (w *Watcher) Survey(ctx context.Context, see func(Sighting) error) error {
 			continue
 		}
 		f.root = info
-		err = f.walk(ctx, f.Path, func(path string, entry fs.DirEntry) error {
-			info, err := entry.Info()
-			if err != nil {
-				return nil // gone
-			}
+		err = f.walk(ctx, f.Path, func(path string, info fs.FileInfo) error {
 			known, err := w.known(path, info)
 			if err != nil || known {
 				return err
