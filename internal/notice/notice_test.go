@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,13 @@ func (s *sent) Send(_ context.Context, n Notice) error {
 	}
 	s.all = append(s.all, n)
 	return nil
+}
+
+// tries are when something was to be sent.
+func (s *sent) tries() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.at)
 }
 
 func (s *sent) take() []Notice {
@@ -164,7 +172,7 @@ func TestNotSent(t *testing.T) {
 		if len(good.take()) != 2 {
 			t.Error("one way waits for another")
 		}
-		if n := len(bad.at); n < 20 || n > 40 {
+		if n := len(bad.tries()); n < 20 || n > 40 {
 			t.Errorf("it was tried %d times in a day", n)
 		}
 		stop()
@@ -233,7 +241,7 @@ func TestSilentAndDigest(t *testing.T) {
 		if len(got) != 1 || got[0].Counts[Digest] != 1 || !strings.Contains(got[0].Text(), "1 done (3 pages), 0 failed, 0 rejected; 7 not finished") {
 			t.Fatalf("the first day: %+v", got)
 		}
-		if at := s.at[0].Local(); at.Hour() != 7 || at.Minute() != 30 {
+		if at := s.tries()[0].Local(); at.Hour() != 7 || at.Minute() != 30 {
 			t.Errorf("the digest comes at %v", at)
 		}
 		time.Sleep(47 * time.Hour)
