@@ -253,7 +253,8 @@ func numberedOn(o json.RawMessage, key string, by int, highest *int) json.RawMes
 func tables(contents [][]byte) ([]byte, error) {
 	var headings []string
 	column := map[string]int{}
-	var rows [][]string
+	type row struct{ placed, spare []string }
+	var rows []row
 	for _, text := range contents {
 		r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
 		r.FieldsPerRecord = -1
@@ -276,32 +277,28 @@ func tables(contents [][]byte) ([]byte, error) {
 			}
 			where[i] = column[key]
 		}
-		for _, row := range all[1:] {
-			var placed []string
-			for i, cell := range row {
-				at := len(headings) + i // it has no heading
+		for _, cells := range all[1:] {
+			r := row{placed: make([]string, len(headings))}
+			for i, cell := range cells {
 				if i < len(where) {
-					at = where[i]
+					r.placed[where[i]] = cell
+				} else { // without a heading
+					r.spare = append(r.spare, cell)
 				}
-				for len(placed) <= at {
-					placed = append(placed, "")
-				}
-				placed[at] = cell
 			}
-			rows = append(rows, placed)
+			rows = append(rows, r)
 		}
 	}
-	wide := len(headings)
-	for _, row := range rows {
-		wide = max(wide, len(row))
+	spare := 0
+	for _, r := range rows {
+		spare = max(spare, len(r.spare))
 	}
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
-	for _, row := range append([][]string{headings}, rows...) {
-		for len(row) < wide {
-			row = append(row, "")
-		}
-		if err := w.Write(row); err != nil {
+	for _, r := range append([]row{{placed: headings}}, rows...) {
+		r.placed = append(r.placed, make([]string, len(headings)-len(r.placed))...)
+		r.spare = append(r.spare, make([]string, spare-len(r.spare))...)
+		if err := w.Write(append(r.placed, r.spare...)); err != nil {
 			return nil, err
 		}
 	}

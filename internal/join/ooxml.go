@@ -81,7 +81,10 @@ type link struct {
 func (l link) kind() string { return path.Base(l.Type) }
 
 // linksName is where the relationships of a file lie.
-func linksName(of string) string { return path.Join(path.Dir(of), "_rels", path.Base(of)+".rels") }
+func linksName(of string) string {
+	dir, base := path.Split(of) // "" is the package itself
+	return path.Join(dir, "_rels", base+".rels")
+}
 
 func (p *pack) links(of string) ([]link, error) {
 	text, there := p.files[linksName(of)]
