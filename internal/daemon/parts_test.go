@@ -12,11 +12,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu"
@@ -312,6 +314,75 @@ func TestBigScanIndivisible(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSixtyMegabytes takes a scan of 60 MB and 300 pages the whole way, up to what
+// LibreOffice makes of its document. It is long, so CI asks for it.
+func TestSixtyMegabytes(t *testing.T) {
+	if os.Getenv("SCANDROP_TEST_LONG") == "" {
+		t.Skip("SCANDROP_TEST_LONG is not set")
+	}
+	const pages = 300
+	s := newSite(t, 0)
+	conf := filepath.Join(s.dir, "c.yaml")
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("[txt, json]"), []byte("[txt, json, docx]"), 1)
+	content, err := noisyPDF(pages, 80_000)
+	if err == nil {
+		err = errors.Join(os.WriteFile(conf, text, 0o600), os.MkdirAll(s.scans(), 0o755), os.WriteFile(filepath.Join(s.scans(), "big.pdf"), content, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(content) < 60_000_000 {
+		t.Fatalf("the scan has %d bytes, want 60 MB", len(content))
+	}
+	began := time.Now()
+	if sum := s.run(); sum.Done != 1 {
+		t.Fatalf("%+v; want one scan done", sum)
+	}
+	j := s.job()
+	t.Logf("%d bytes, %d pages in %d parts: %v", len(content), j.Pages, len(j.Parts), time.Since(began))
+	for _, ext := range []string{".txt", ".json"} {
+		content, err := os.ReadFile(filepath.Join(s.scans(), "big"+ext))
+		if err != nil || !wholeOf(pages, ext, content) {
+			t.Errorf("%s is not whole, %v", ext, err)
+		}
+	}
+	for n := range pages {
+		if times := s.engine.times(pageOf(n + 1)); times != 1 {
+			t.Errorf("page %d was sent %d times", n+1, times)
+		}
+	}
+	if left := s.box.Documents(); len(left) > 0 {
+		t.Errorf("%d documents are left", len(left))
+	}
+	for _, program := range []string{"soffice", "pdftotext"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed", program)
+		}
+	}
+	soffice := exec.Command("soffice", "-env:UserInstallation=file://"+filepath.Join(s.dir, "profile"), "--headless",
+		"--convert-to", "pdf", "--outdir", filepath.Join(s.dir, "out"), filepath.Join(s.scans(), "big.docx"))
+	if out, err := soffice.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	said, err := exec.Command("pdftotext", "-layout", filepath.Join(s.dir, "out", "big.pdf"), "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for n := range pages {
+		next := bytes.Index(said[at:], []byte(pageOf(n+1)))
+		if next < 0 {
+			t.Fatalf("page %d is not in the PDF, or not in its place", n+1)
+		}
+		at += next
+	}
+	t.Logf("LibreOffice's PDF has %d pages", bytes.Count(said, []byte("\f")))
 }
 
 var errSmudged = errors.New("the page is smudged")
