@@ -264,9 +264,23 @@ func TestXLSXContinued(t *testing.T) {
 	got := joined(t, "xlsx",
 		xlsx(t, "0.0", [][]string{{"Name", "Sum"}, {"Ada", "1"}}),
 		xlsx(t, "0.000", [][]string{{"Name", "Sum"}, {"Bob", "2"}, {"Cy & Co", "3"}}))
-	const want = "Name,Sum,\nAda,1,45001.0\nBob,2,45001.000\nCy & Co,3,45002.000\n"
+	const want = "Name,Sum,\nAda,1,45001\nBob,2,45001\nCy & Co,3,45002\n"
 	if text := sheetsOf(t, got); text != want {
 		t.Errorf("LibreOffice reads %q, want %q", text, want)
+	}
+	p, err := unpack([]byte(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, wants := range map[string][]string{
+		"xl/styles.xml":            {`<numFmts count="2">`, `formatCode="0.0"`, `numFmtId="2164" formatCode="0.000"`, `<cellXfs count="4">`, `<xf numFmtId="2164" fontId="1"`},
+		"xl/worksheets/sheet1.xml": {`<c r="C2" s="1">`, `<c r="C3" s="3">`, `<c r="C4" s="3">`},
+	} {
+		for _, want := range wants { // each keeps how it is shown
+			if !bytes.Contains(p.files[name], []byte(want)) {
+				t.Errorf("%s lacks %s:\n%s", name, want, p.files[name])
+			}
+		}
 	}
 }
 
@@ -286,7 +300,7 @@ func TestXLSXSheets(t *testing.T) {
 	if want := []string{"Table 1", "Table 2", "Table 3", "Table 4"}; !slices.Equal(titles, want) {
 		t.Errorf("sheets %q, want %q", titles, want)
 	}
-	if text := sheetsOf(t, got); text != "A\nB\nC\nD,\nd,45001.0\n" {
+	if text := sheetsOf(t, got); text != "A\nB\nC\nD,\nd,45001\n" {
 		t.Errorf("LibreOffice reads %q", text)
 	}
 }
