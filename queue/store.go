@@ -441,6 +441,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	t.leaveForgotten(j, next, o)
 	switch o := o.(type) {
 	case Uploaded:
+		t.billed(j, next, 1+len(o.Twins))
 		t.paid(j, 1+len(o.Twins))
 		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 		if j.State == Uploading { // found by a look-up it says nothing about the present
@@ -450,6 +451,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		}
 		t.answered()
 	case adopted:
+		t.billed(j, next, 1+len(o.Twins))
 		t.paid(j, 1+len(o.Twins))
 		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 	case Collected, PartCollected:
@@ -468,6 +470,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		t.answered()
 	case Deleted:
 		if len(o.Twins) > 0 {
+			t.bill(len(o.Twins)*max(1, j.Pages), 0)
 			t.paid(j, len(o.Twins))
 			t.spend(j, len(o.Twins)*j.cost(), t.now)
 		}

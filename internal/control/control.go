@@ -1,5 +1,5 @@
 // Package control is what the daemon and those who ask it share: the form of
-// the JSON API (docs/openapi.json), a client for it, and the two files of the
+// the JSON API (internal/web/openapi.json), a client for it, and the two files of the
 // state folder by which a client finds the daemon and shows that it may ask.
 //
 // The keys of the JSON are a contract: they are added to, never renamed. What

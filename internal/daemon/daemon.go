@@ -28,6 +28,7 @@ import (
 	"scandrop/internal/notice"
 	"scandrop/internal/pages"
 	"scandrop/internal/result"
+	"scandrop/internal/web"
 	"scandrop/internal/webhook"
 	"scandrop/queue"
 	"scandrop/uploader"
@@ -145,8 +146,9 @@ type daemon struct {
 	notices      *notice.Notifier // nil: none
 	began        time.Time
 	changed      atomic.Int64 // scans that went back to the watcher
-	page         *page        // nil for none
-	left         int          // scans that never stopped changing, of a run once
+	meter        web.Meter
+	page         *page // nil for none
+	left         int   // scans that never stopped changing, of a run once
 	done         atomic.Int64
 }
 
@@ -262,12 +264,16 @@ func (d *daemon) client() (*hwocr.Client, error) {
 	if json.Unmarshal(kept, &state) == nil && state.Rate > 0 {
 		d.pace.Restore(state)
 	}
-	return NewClient(d.Config, d.pace, d.Transport, d.Version, d.Log)
+	return newClient(d.Config, d.pace, d.Transport, d.Version, d.meter.Asked, d.Log)
 }
 
 // NewClient returns a client for the configuration's service. pace and
 // transport may be nil: no limit, and the network.
 func NewClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, version string, log *slog.Logger) (*hwocr.Client, error) {
+	return newClient(c, pace, transport, version, nil, log)
+}
+
+func newClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, version string, asked func(string, int), log *slog.Logger) (*hwocr.Client, error) {
 	if transport == nil {
 		t, err := hwocr.NewTransport(hwocr.TransportConfig{Proxy: c.API.Proxy.Reveal(), CAFile: c.API.CAFile})
 		if err != nil {
@@ -289,6 +295,7 @@ func NewClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, 
 		Pace:      pace,
 		Transport: transport,
 		UserAgent: "scandrop/" + version,
+		Asked:     asked,
 		Log:       log,
 	})
 }
@@ -373,6 +380,9 @@ func (d *daemon) moved(j queue.Job) {
 		}
 	}
 	d.failureNotes.moved(j)
+	if j.State == queue.Done {
+		d.meter.Done(j)
+	}
 	if d.page != nil {
 		d.page.Moved(j)
 	}

@@ -58,7 +58,7 @@ func inUse(err error) bool {
 func (d *daemon) listen(c config.Status) (*page, error) {
 	w := web.Config{
 		Queue: d.queue, Files: hotFiles{newFiles(d.Config.State, d.Config.Folders)}, About: d.about,
-		MaxScan: maxScan, Log: d.Log,
+		MaxScan: maxScan, Meter: &d.meter, Log: d.Log,
 	}
 	var err error
 	if w.Token, err = d.state.token(); err != nil {
@@ -125,6 +125,7 @@ func (d *daemon) about() control.Status {
 		Folders: []control.Folder{},
 		Pace:    control.Pace{Rate: pace.Rate, Limit: d.Config.API.Rate, Quota: pace.Quota},
 	}
+	s.Pace.Requests, s.Pace.Refused = d.meter.Requests()
 	if pace.NotBefore.After(time.Now()) {
 		s.Pace.NotBefore = pace.NotBefore
 	}

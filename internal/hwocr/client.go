@@ -47,6 +47,11 @@ type Config struct {
 	// UserAgent defaults to "scandrop".
 	UserAgent string
 
+	// Asked is told of each request that went out: of which operation, and the
+	// status of its answer, 0 if there was none. It is called concurrently and
+	// must not block. It may be nil.
+	Asked func(op string, status int)
+
 	// Log receives a debug record for each request: what was asked, the status,
 	// how long it took, how many bytes of body went either way. Nil discards it.
 	Log *slog.Logger
@@ -83,6 +88,7 @@ func New(c Config) (*Client, error) {
 		pace:    c.Pace,
 		next:    c.Transport,
 		agent:   c.UserAgent,
+		asked:   c.Asked,
 		log:     c.Log,
 	}
 	if t.timeout == 0 {

@@ -113,6 +113,7 @@ type transport struct {
 	timeout      time.Duration
 	pace         *Pace
 	agent        string
+	asked        func(op string, status int) // may be nil
 	log          *slog.Logger
 	next         http.RoundTripper
 }
@@ -291,6 +292,9 @@ func (x *exchange) finish(status int) {
 	x.once.Do(func() {
 		x.timer.Stop()
 		x.cancel()
+		if x.transport.asked != nil {
+			x.transport.asked(x.op, status)
+		}
 		x.transport.log.Debug("request",
 			"op", x.op,
 			"method", x.method,

@@ -1,6 +1,7 @@
 package web
 
 import (
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -265,6 +266,15 @@ func (s *Server) apiRelease(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, control.Released{Released: n})
+}
+
+//go:embed openapi.json
+var description []byte
+
+// openAPI serves the description of this API.
+func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(description)
 }
 
 // healthz says that the process answers, and proves to a client that knows the

@@ -1,5 +1,5 @@
 // Package web shows what the daemon knows and takes what a person decides: a page
-// for people, a JSON API for programs (docs/openapi.json), health and metrics.
+// for people, a JSON API for programs (internal/web/openapi.json), health and metrics.
 //
 // Everything but health and metrics, which name no file, needs a session or the
 // token of the state folder, for reading, too: a scan is confidential even from
@@ -44,14 +44,16 @@ type Files interface {
 	Drop(folder, name string, scan io.Reader) (string, error)
 }
 
-// A Config says what a Server shows. All fields but Log, Certificate, Password
-// and Version must be set.
+// A Config says what a Server shows. All fields but Meter, Log, Certificate
+// and Password must be set.
 type Config struct {
 	Queue *queue.Queue
 	Files Files
 	// About tells what the queue does not know: version, start, state folder,
 	// service, folders, pace, limits, size. It is called often and must be quick.
 	About func() control.Status
+	// Meter has what /metrics tells of requests and of time.
+	Meter *Meter
 	// Token is what lies in the state folder.
 	Token string
 	// Password opens the page for those who cannot read the token; "" for none.
@@ -81,6 +83,9 @@ type Server struct {
 // New returns a server for a listener, which it does not use before
 // [Server.Serve].
 func New(c Config, l net.Addr) *Server {
+	if c.Meter == nil {
+		c.Meter = new(Meter)
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -265,7 +270,7 @@ func (s *Server) hostAllowed(header string) bool {
 	return s.Certificate != nil && s.Certificate.Leaf != nil && s.Certificate.Leaf.VerifyHostname(host) == nil
 }
 
-// routes is everything that is served. Each pattern is in docs/openapi.json or
+// routes is everything that is served. Each pattern is in internal/web/openapi.json or
 // among the pages; a test compares.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -333,6 +338,7 @@ func (s *Server) table() []route {
 	return []route{
 		{"GET /healthz", anybody, s.healthz},
 		{"GET /readyz", anybody, s.readyz},
+		{"GET /metrics", anybody, s.metrics},
 
 		{"GET /static/{name}", anybody, s.static},
 		{"GET /login", anybody, s.login},
@@ -359,5 +365,6 @@ func (s *Server) table() []route {
 		{"POST /api/v1/release", known, s.apiRelease},
 		{"POST /api/v1/scans", drops, s.apiDrop},
 		{"POST /api/v1/links", known, s.apiLink},
+		{"GET /api/v1/openapi.json", known, s.openAPI},
 	}
 }
