@@ -5,8 +5,8 @@ import "encoding/json"
 // Billed is what the service was given to bill since the queue file was made.
 // That both numbers are the same is the promise that nothing is paid twice.
 type Billed struct {
-	// Pages of all documents that the service made of our scans. Where it does
-	// not say how many a scan has, one is counted.
+	// Pages of all documents that the service made of our scans: as it counted
+	// them, else as we did; one where nobody could.
 	Pages int `json:"pages"`
 	// Distinct are those of contents that were not billed before, or that a
 	// person asked to be billed again.
@@ -18,7 +18,7 @@ var keyBilled = []byte("billed")
 // billed counts documents that the service turned out to have made for the
 // job, of which one at most was to be made. It comes before [tx.paid].
 func (t *tx) billed(j, next Job, documents int) {
-	pages, distinct := max(1, next.Pages), 1
+	pages, distinct := billed(next.Pages, j), 1
 	if r := t.identity(j.Identity); len(j.Parts) == 0 && r.Paid > max(r.Resends, j.Resend) {
 		distinct = 0 // as often as anybody asked for it was paid before
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -37,7 +38,7 @@ func (t *tx) countDay(old, j Job) {
 	switch j.State {
 	case Done:
 		day.Done++
-		day.Pages += j.Pages
+		day.Pages += cmp.Or(j.Pages, j.Counted)
 	case Failed:
 		day.Failed++
 	case Rejected:

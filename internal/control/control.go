@@ -8,6 +8,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,7 @@ const (
 func View(j queue.Job, holds []queue.Hold) Job {
 	v := Job{
 		ID: j.ID, State: j.State, Scan: j.Path, Moved: j.Moved, Folder: j.Folder, Action: j.Options.Action,
-		Size: j.Size, SameAs: j.Twin, Document: j.Document, Mark: j.Mark, Pages: j.Pages,
+		Size: j.Size, SameAs: j.Twin, Document: j.Document, Mark: j.Mark, Pages: cmp.Or(j.Pages, j.Counted),
 		Results: []Result{}, Attempts: j.Attempts, Looks: j.Looks, Error: j.Error, Cancel: j.Cancel, Next: next(j, holds),
 		Due: j.Due, Added: j.Added, Sent: j.Sent, Uploaded: j.Uploaded, Finished: j.Finished,
 	}

@@ -146,8 +146,30 @@ func (d *daemon) about() control.Status {
 			Looked: w.Scanned.Round(0), Last: w.Taken.Round(0), Error: w.Error, Settle: w.Settling,
 		}
 		s.Folders = append(s.Folders, folder)
+		s.Limits = append(s.Limits, d.used(f.Path, f.Limits.PagesPerDay, f.Limits.PagesPerMonth)...)
 	}
+	s.Limits = append(d.used("", c.Limits.PagesPerDay, c.Limits.PagesPerMonth), s.Limits...)
 	return s
+}
+
+// used says how much is used of the limits of a folder, "" for all together;
+// nothing where it has none.
+func (d *daemon) used(folder string, perDay, perMonth int) []control.Limit {
+	if perDay == 0 && perMonth == 0 {
+		return nil
+	}
+	day, month, err := d.queue.Spent(folder)
+	if err != nil {
+		return nil // whoever asks for jobs learns of it
+	}
+	var limits []control.Limit
+	if perDay > 0 {
+		limits = append(limits, control.Limit{Name: "pages a day", Folder: folder, Used: day, Most: perDay})
+	}
+	if perMonth > 0 {
+		limits = append(limits, control.Limit{Name: "pages a month", Folder: folder, Used: month, Most: perMonth})
+	}
+	return limits
 }
 
 // hotFiles are the scans and results that the page shows, and takes.
