@@ -47,9 +47,11 @@ func (u *Uploader) collect(ctx context.Context, t queue.Task) queue.Outcome {
 	return o
 }
 
-// collectEach has write make every result that the service makes.
+// collectEach has write make every result that the service makes. One that cannot
+// be joined keeps none of the others from being written: they are paid for, too.
 func (u *Uploader) collectEach(ctx context.Context, j queue.Job, write func(format string) error) queue.Outcome {
 	made, refused := 0, ""
+	var unjoined queue.Outcome
 	for _, format := range j.Options.Formats {
 		if r, _ := j.Result(format); r.Refused != "" {
 			refused = r.Refused
@@ -69,7 +71,16 @@ func (u *Uploader) collectEach(ctx context.Context, j queue.Job, write func(form
 			u.Log.Warn("format refused", keyJob, j.ID, keyScan, j.Path, "format", format, keyError, no.Err)
 			continue
 		}
+		if _, again := o.(queue.Retry); again && errors.As(err, new(*joinError)) {
+			if unjoined == nil {
+				unjoined = o
+			}
+			continue
+		}
 		return o
+	}
+	if unjoined != nil {
+		return unjoined
 	}
 	if made == 0 {
 		return queue.Reject{Err: fmt.Errorf("the service makes none of the wanted formats of it: %s", refused)}

@@ -124,8 +124,11 @@ func (u *Uploader) collectPart(ctx context.Context, j queue.Job) queue.Outcome {
 // join makes the results of the job from those of its parts.
 func (u *Uploader) join(j queue.Job, format string, into io.Writer) error {
 	err := u.Parts.Join(j, format, into)
+	if err == nil {
+		return nil
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return &joinError{err}
 	}
 	for n := range j.Parts {
 		if has, missing := u.Parts.Has(j, n, format); missing == nil && !has {
@@ -134,6 +137,16 @@ func (u *Uploader) join(j queue.Job, format string, into io.Writer) error {
 	}
 	return err
 }
+
+// A joinError says that the parts' results of one format cannot be made one. It
+// says nothing of the other formats.
+type joinError struct{ err error }
+
+func (e *joinError) Error() string {
+	return e.err.Error() + "; the results of its parts lie in the state folder, under parts"
+}
+
+func (e *joinError) Unwrap() error { return e.err }
 
 // A lostError says that a part's result is gone.
 type lostError struct {
