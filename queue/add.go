@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"iter"
 	"path/filepath"
 	"slices"
 	"time"
@@ -231,44 +232,85 @@ func (q *Queue) Introduce(folder string) error {
 // had. Those jobs, and those that would become other work (another action,
 // extractor or prompt), are dropped: the watcher finds their files again and
 // they are queued as what they are then. Jobs that were sent keep the options
-// they were sent with.
+// they were sent with. The queue goes on while of is asked, however long that
+// takes.
 func (q *Queue) Configure(folder string, usual Options, of func(path string) (o Options, ok bool)) error {
-	return q.update(func(t *tx) error {
-		f, known := t.folders[folder]
-		if f.KeepsCopies == usual.DeleteRemote {
-			f = t.folder(folder)
-			f.KeepsCopies = !usual.DeleteRemote
-			t.putFolder(folder, f)
-		}
-		if !known {
+	type answer struct {
+		o  Options
+		ok bool
+	}
+	answers := map[string]answer{} // by path
+	for {
+		// It looks into folders, and a share may hang: nothing may be locked
+		// meanwhile. What is added in between is asked for in the next round.
+		var unknown []string
+		err := q.update(func(t *tx) error {
+			unknown = nil
+			f, known := t.folders[folder]
+			if f.KeepsCopies == usual.DeleteRemote {
+				f = t.folder(folder)
+				f.KeepsCopies = !usual.DeleteRemote
+				t.putFolder(folder, f)
+			}
+			if !known {
+				return nil
+			}
+			for j, err := range t.waiting(folder, q.claimed) {
+				if err != nil {
+					return err
+				}
+				if _, asked := answers[j.Path]; of != nil && !asked {
+					unknown = append(unknown, j.Path)
+				}
+			}
+			if len(unknown) > 0 {
+				return nil
+			}
+			for j, err := range t.waiting(folder, q.claimed) {
+				if err != nil {
+					return err
+				}
+				a := answer{usual, true}
+				if of != nil {
+					a = answers[j.Path]
+				}
+				switch {
+				case a.ok && j.Options.equal(a.o):
+				case a.ok && j.Options.sameWork(a.o):
+					next := j
+					next.Options = a.o
+					t.write(j, next)
+				default:
+					t.drop(j)
+				}
+			}
 			return nil
+		})
+		if err != nil || len(unknown) == 0 {
+			return err
 		}
-		// Those that wait for a twin are not due, but waiting all the same. They
-		// are newer than it, and go first: who is dropped inherits nothing.
+		for _, path := range unknown {
+			o, ok := of(path)
+			answers[path] = answer{o, ok}
+		}
+	}
+}
+
+// waiting yields the jobs of the folder that wait to be sent and may become
+// something else. Those that wait for a twin are not due, but waiting all the
+// same. They are newer than it, and go first: who is dropped inherits nothing.
+func (t *tx) waiting(folder string, claimed map[uint64]bool) iter.Seq2[Job, error] {
+	return func(yield func(Job, error) bool) {
 		for _, id := range slices.Backward(t.inState(Queued)) {
 			j, err := t.job(id)
-			if err != nil {
-				return err
-			}
-			if j.Folder != folder || !t.unsent(j, q.claimed) || j.HeldBy == Profile {
+			if err == nil && (j.Folder != folder || !t.unsent(j, claimed) || j.HeldBy == Profile) {
 				continue
 			}
-			o, usable := usual, true
-			if of != nil {
-				o, usable = of(j.Path)
-			}
-			switch {
-			case usable && j.Options.equal(o):
-			case usable && j.Options.sameWork(o):
-				next := j
-				next.Options = o
-				t.write(j, next)
-			default:
-				t.drop(j)
+			if !yield(j, err) || err != nil {
+				return
 			}
 		}
-		return nil
-	})
+	}
 }
 
 // A NameClaim is the queue's answer to a job that wants a name for a result.

@@ -1351,6 +1351,35 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
+// TestConfigureWhileAFolderHangs: nothing is locked while it is asked what is
+// wanted, and a scan that is added meanwhile is asked for, too.
+func TestConfigureWhileAFolderHangs(t *testing.T) {
+	q := open(t)
+	jobs := add(t, q, scan("/scans/a.pdf", "a"))
+	docx := transcribe
+	docx.Formats = []string{"docx"}
+	var asked []string
+	err := q.Configure("/scans", transcribe, func(path string) (Options, bool) {
+		asked = append(asked, path)
+		if !q.mu.TryLock() {
+			t.Fatal("the queue is locked")
+		}
+		q.mu.Unlock()
+		if len(asked) == 1 {
+			jobs = append(jobs, add(t, q, scan("/scans/b.pdf", "b"))...)
+		}
+		return docx, true
+	})
+	if err != nil || !slices.Equal(asked, []string{"/scans/a.pdf", "/scans/b.pdf"}) {
+		t.Errorf("it asked for %q, %v", asked, err)
+	}
+	for _, j := range jobs {
+		if j := get(t, q, j.ID); !slices.Equal(j.Options.Formats, docx.Formats) {
+			t.Errorf("%s has formats %v, want docx", j.Path, j.Options.Formats)
+		}
+	}
+}
+
 // TestDamagedRecord: a record that was changed behind our back is named, and
 // nothing is done on its word.
 func TestDamagedRecord(t *testing.T) {

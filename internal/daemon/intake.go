@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,8 +114,9 @@ func (p profiles) within(hot, dir string) (wanted, error) {
 // profile reads the profile in dir; nil if there is none.
 func (in *intake) profile(hot, dir string) ([]byte, error) {
 	path := filepath.Join(dir, config.ProfileName)
+	stamp := stampOf(path) // before it is read: a change in between is a change
 	in.mu.Lock()
-	in.seen[path] = stampOf(path) // before it is read: a change in between is a change
+	in.seen[path] = stamp
 	in.mu.Unlock()
 	folder, err := in.files.hot(hot)
 	if err != nil {
@@ -137,11 +139,12 @@ func (in *intake) profile(hot, dir string) ([]byte, error) {
 }
 
 // changed reports whether a profile that was looked for in the hot folder is
-// another now.
+// another now. One folder that hangs keeps none of the others waiting.
 func (in *intake) changed(hot string) bool {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	for path, was := range in.seen {
+	seen := maps.Clone(in.seen)
+	in.mu.Unlock()
+	for path, was := range seen {
 		rel, err := filepath.Rel(hot, path)
 		if err == nil && filepath.IsLocal(rel) && stampOf(path) != was {
 			return true
