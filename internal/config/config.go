@@ -51,7 +51,8 @@ type Config struct {
 	// State is the folder that holds the queue and the installation's keys.
 	State string `yaml:"state"`
 
-	// Workers is how many scans are worked on at the same time, 1 to 256. Defaults to 4.
+	// Workers is how many steps of each kind, uploads, collections and deletions, are taken at the same time, 1 to 256.
+	// Defaults to 4.
 	Workers int `yaml:"workers"`
 
 	// Folders are the hot folders: one at least, no path twice.
