@@ -19,6 +19,9 @@ var keyBilled = []byte("billed")
 // job, of which one at most was to be made. It comes before [tx.paid].
 func (t *tx) billed(j, next Job, documents int) {
 	pages, distinct := billed(next.Pages, j), 1
+	if len(j.Parts) > 0 { // its pages are those of the whole, and one part was sent
+		pages = j.cost()
+	}
 	if r := t.identity(j.Identity); len(j.Parts) == 0 && r.Paid > max(r.Resends, j.Resend) {
 		distinct = 0 // as often as anybody asked for it was paid before
 	}

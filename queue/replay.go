@@ -129,7 +129,11 @@ func (t *tx) replay(e Entry) {
 	}
 	old, found := t.told(j)
 	if !j.Uploaded.IsZero() && (!found || old.Source != j.Source) {
-		t.spend(j, billed(j.Pages, j), j.Uploaded)
+		pages := billed(j.Pages, j)
+		if len(j.Parts) > 0 {
+			pages = j.cost()
+		}
+		t.spend(j, pages, j.Uploaded)
 	}
 	switch {
 	case found:

@@ -470,7 +470,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		t.answered()
 	case Deleted:
 		if len(o.Twins) > 0 {
-			t.bill(len(o.Twins)*billed(j.Pages, j), 0)
+			t.bill(len(o.Twins)*j.cost(), 0)
 			t.paid(j, len(o.Twins))
 			t.spend(j, len(o.Twins)*j.cost(), t.now)
 		}

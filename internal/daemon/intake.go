@@ -202,16 +202,23 @@ func (in *intake) inspect(ctx context.Context, scan *os.File, file *watcher.File
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err == nil {
-		file.Pages = report.Pages
+	if err != nil && !errors.Is(err, pages.ErrUnreadable) {
+		return err // it is we who cannot look: a scan is not sent past its limits for that
 	}
+	file.Pages = report.Pages
 	if report.Encrypted {
 		file.Reject = "it is encrypted: nobody can read it without its password; save it without one, or scan it again"
 		return nil
 	}
 	if f.Blank == "skip" {
 		blank, err := in.pages.Blank(ctx, scan, file.Ext)
-		if err == nil && blank {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil && !errors.Is(err, pages.ErrUnreadable) {
+			return err
+		}
+		if blank {
 			file.Reject = "nothing is on it (blank: skip); retry it to have it sent all the same"
 		}
 	}

@@ -73,7 +73,7 @@ func (p parts) Divide(ctx context.Context, j queue.Job, scan io.Reader) ([]queue
 		return nil, stateTrouble(err)
 	}
 	if need := uint64(j.Size)*3 + stateRoom; free < need { // a copy, the parts, their results
-		return nil, fmt.Errorf("to divide this scan the disk of %s needs %.0f MB and has %.0f: free some of it", p.state, float64(need)/1e6, float64(free)/1e6)
+		return nil, fmt.Errorf("%w: to divide this scan the disk of %s needs %.0f MB and has %.0f: free some of it", uploader.ErrState, p.state, float64(need)/1e6, float64(free)/1e6)
 	}
 	root, err := p.open(j)
 	if err != nil {
@@ -95,6 +95,11 @@ func (p parts) Divide(ctx context.Context, j queue.Job, scan io.Reader) ([]queue
 	}
 	defer root.RemoveAll(fresh)
 	made, err := p.tool.Split(ctx, whole, j.Ext, filepath.Join(p.folder(j), fresh), p.largest)
+	if err != nil { // others may have filled the disk meanwhile: that is not the scan's fault
+		if free, e := result.Room(p.state); e == nil && free < uint64(p.largest)+stateRoom {
+			return nil, fmt.Errorf("%w: %w", uploader.ErrState, err)
+		}
+	}
 	switch {
 	case errors.Is(err, pages.ErrUnreadable) && j.Size <= maxUpload && len(j.Parts) == 0:
 		return nil, nil // it may do as it is

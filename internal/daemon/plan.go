@@ -108,7 +108,7 @@ func surveyor(c *config.Config, q *queue.Queue, examine func(context.Context, *o
 		folders[i].Examine = examine
 	}
 	return watcher.New(watcher.Config{
-		Folders: folders, MaxSize: maxUpload,
+		Folders: folders, MaxSize: maxScan, // as the daemon takes it: what is too big is divided, and paid
 		Known: func(path string, size int64, mod time.Time) (bool, error) {
 			if q == nil {
 				return false, nil

@@ -56,7 +56,12 @@ func Results(into io.Writer, format string, parts []Part) error {
 			return err
 		}
 	}
-	joined, err := func() ([]byte, error) {
+	joined, err := func() (joined []byte, err error) {
+		defer func() { // what the service sends must not end the daemon, and again after each start
+			if p := recover(); p != nil {
+				err = fmt.Errorf("it is of a kind that was not foreseen: %v", p)
+			}
+		}()
 		switch format {
 		case "txt":
 			return texts(contents, parts), nil

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -328,4 +329,34 @@ func FuzzResults(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A cell that names no text, as only a hostile or broken service sends it, is no
+// reason to end.
+func TestXLSXHostile(t *testing.T) {
+	whole := xlsx(t, "0", [][]string{{"Name", "Date"}, {"Ann", "1"}})
+	z, err := zip.NewReader(strings.NewReader(whole), int64(len(whole)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range []string{"-1", "99999", "99999999999999999999", "NaN", ""} {
+		var files []string
+		for _, f := range z.File {
+			r, err := f.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, f.Name, strings.Replace(string(content), "<v>0</v>", "<v>"+cell+"</v>", 1))
+		}
+		hostile := packed(t, files...)
+		for _, contents := range [][]string{{hostile, whole}, {whole, hostile}, {hostile, hostile}} {
+			if err := Results(io.Discard, "xlsx", parts(contents...)); err != nil && strings.Contains(err.Error(), "not foreseen") {
+				t.Errorf("cell %q: %v", cell, err)
+			}
+		}
+	}
 }

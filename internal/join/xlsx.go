@@ -362,7 +362,7 @@ func (b *book) headings() (string, error) {
 		if err := xml.Unmarshal(m[0], &c); err != nil {
 			return "", nil // with prefixes; then they are sheets of their own
 		}
-		if n, err := strconv.Atoi(c.Value); err == nil && cellType.Match(m[2]) && n < len(texts) {
+		if n, err := strconv.Atoi(c.Value); err == nil && n >= 0 && n < len(texts) && cellType.Match(m[2]) {
 			c.Value = texts[n]
 		}
 		said = append(said, c.Value+c.Text)

@@ -171,6 +171,9 @@ func (s *splitter) tiff(r *io.SectionReader) error {
 	}
 	for {
 		d, err := t.Next()
+		if err == io.EOF && pages == 0 {
+			return errors.New("it has no page, only previews")
+		}
 		if err == io.EOF {
 			return flush()
 		}
@@ -185,8 +188,8 @@ func (s *splitter) tiff(r *io.SectionReader) error {
 		if err != nil {
 			return err
 		}
-		if preview && n+size > s.limit {
-			continue // nobody misses it
+		if preview && pages > 0 && (n+size > s.limit || len(all) == 0) {
+			continue // nobody misses it, and as a part of its own it would be paid for
 		}
 		if n+size > s.limit {
 			if err := flush(); err != nil {
@@ -211,6 +214,12 @@ func (s *splitter) tiff(r *io.SectionReader) error {
 func (s *splitter) sheet(r *io.SectionReader, t *tiff.Reader, d tiff.Directory, page int) error {
 	if t.Big || d.Offset > math.MaxUint32 {
 		return errStillTooBig
+	}
+	const orientation = 274 // a PNG does not say how it is to be turned
+	if f, ok := d.Field(orientation); ok {
+		if turned, err := t.Numbers(f); err != nil || len(turned) > 0 && turned[0] > 1 {
+			return errStillTooBig
+		}
 	}
 	var first [4]byte
 	t.Order.PutUint32(first[:], uint32(d.Offset))

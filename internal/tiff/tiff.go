@@ -47,6 +47,7 @@ type Reader struct {
 	r      io.ReaderAt
 	size   int64
 	next   uint64
+	seen   int   // directories
 	budget int64 // how many bytes are still read, before the file is called tangled
 }
 
@@ -110,6 +111,12 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 func (t *Reader) Next() (Directory, error) {
 	if t.next == 0 {
 		return Directory{}, io.EOF
+	}
+	// One without entries costs next to nothing of the budget, and a large file
+	// has room for many, which may all be the same.
+	const most = 1 << 16
+	if t.seen++; t.seen > most {
+		return Directory{}, ErrTangled
 	}
 	d := Directory{Offset: t.next}
 	b, err := t.at(d.Offset, t.Counter())
