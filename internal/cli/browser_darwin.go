@@ -2,4 +2,4 @@ package cli
 
 func hasScreen() bool { return true }
 
-func browser(url string) (name string, args []string) { return "open", []string{url} }
+func browser(path string) (name string, args []string) { return "open", []string{path} }

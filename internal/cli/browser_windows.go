@@ -2,6 +2,6 @@ package cli
 
 func hasScreen() bool { return true }
 
-func browser(url string) (name string, args []string) {
-	return "rundll32", []string{"url.dll,FileProtocolHandler", url}
+func browser(path string) (name string, args []string) {
+	return "rundll32", []string{"url.dll,FileProtocolHandler", path}
 }
