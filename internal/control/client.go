@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -43,42 +44,106 @@ func Dial(ctx context.Context, state string) (*Client, error) {
 	return c, nil
 }
 
-// New returns a client for a daemon at that address.
+// New returns a client for a daemon at that address. It has the daemon prove over
+// each connection that it knows the token before the token is sent over that: when a
+// daemon has ended, another program may have its port.
 func New(address, token string) *Client {
-	return &Client{url: address, token: token, http: &http.Client{
+	c := &Client{url: address, token: token}
+	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-			// The proof says who it is: its certificate is made for the names
-			// that others use.
-			TLSClientConfig:       &tls.Config{InsecureSkipVerify: true},
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return c.dial(ctx, network, addr, nil)
+			},
+			DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				// The proof says who it is: its certificate is made for the names
+				// that others use.
+				return c.dial(ctx, network, addr, &tls.Config{InsecureSkipVerify: true})
+			},
 			ResponseHeaderTimeout: 30 * time.Second,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
+	return c
 }
 
-// URL is the address of the daemon.
-func (c *Client) URL() string { return c.url }
+// dial makes a connection to the daemon, over TLS if secure is not nil, over which
+// it has proved that it knows the token.
+func (c *Client) dial(ctx context.Context, network, addr string, secure *tls.Config) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if secure != nil {
+		conn = tls.Client(conn, secure)
+	}
+	if err := c.prove(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
 
-// meet has the daemon prove that it knows the token.
-func (c *Client) meet(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/healthz", nil)
+// A strangerError means that another program has the daemon's address.
+type strangerError struct{ url string }
+
+func (e *strangerError) Error() string {
+	return fmt.Sprintf("what answers at %s is not the daemon of this state folder", e.url)
+}
+
+// prove has who answers prove that it knows the token, with a request of its own.
+func (c *Client) prove(conn net.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodGet, c.url+"/healthz", nil)
 	if err != nil {
 		return err
 	}
 	nonce := rand.Text()
 	req.Header.Set(NonceHeader, nonce)
-	resp, err := c.http.Do(req)
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	const longest = 64 << 10 // of its headers and its body
+	in := bufio.NewReader(io.LimitReader(conn, longest))
+	resp, err := http.ReadResponse(in, req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if !hmac.Equal([]byte(resp.Header.Get(ProofHeader)), []byte(Proof(c.token, req.URL.Host, nonce))) {
-		return fmt.Errorf("what answers at %s is not the daemon of this state folder", c.url)
+		return &strangerError{c.url}
 	}
-	return nil
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.Close || in.Buffered() > 0 { // it ends, or says more than it was asked
+		return fmt.Errorf("the daemon at %s takes no more requests", c.url)
+	}
+	return conn.SetDeadline(time.Time{})
+}
+
+// URL is the address of the daemon.
+func (c *Client) URL() string { return c.url }
+
+// meet makes sure that the daemon is there, and keeps a connection that it has
+// proved itself over.
+func (c *Client) meet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if stranger, ok := errors.AsType[*strangerError](err); ok {
+		return stranger
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is kept
+	return errors.Join(err, resp.Body.Close())
 }
 
 // do makes one request and decodes the answer into out, which may be nil. An

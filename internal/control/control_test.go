@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 )
 
@@ -50,6 +51,40 @@ func TestDialTellsNoStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+}
+
+// A program that takes the port of a daemon that has ended is not told the token by
+// clients that had met that daemon.
+func TestEachConnectionIsProved(t *testing.T) {
+	for scheme, serve := range map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer} {
+		var stranger atomic.Bool
+		s := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if stranger.Load() {
+				if r.Header.Get("Authorization") != "" {
+					t.Errorf("%s: a stranger was told the token", scheme)
+				}
+				return
+			}
+			if nonce := r.Header.Get(NonceHeader); nonce != "" {
+				w.Header().Set(ProofHeader, Proof("secret", r.Host, nonce))
+			}
+			w.Write([]byte(`{"version":"1"}`))
+		}))
+		c, err := Dial(t.Context(), leave(t, s.URL, "secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err := c.Status(t.Context()); err != nil || st.Version != "1" {
+			t.Errorf("%s: %+v, %v", scheme, st, err)
+		}
+		stranger.Store(true)
+		c.Close() // its connections are lost, as over a restart
+		_, err = c.Status(t.Context())
+		if _, ok := errors.AsType[*strangerError](err); !ok || !errors.Is(err, ErrNoDaemon) {
+			t.Errorf("%s: a stranger: %v", scheme, err)
+		}
+		s.Close()
+	}
 }
 
 func TestFind(t *testing.T) {
