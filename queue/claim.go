@@ -450,7 +450,7 @@ func (q *Queue) reportJob(task Task, o Outcome) (j Job, err error) {
 				return t.err
 			}
 			for key, h := range t.holds {
-				if h.blocksAll() || h.blocksUploads(j.Folder) && !h.spares(j) && !slices.Contains(task.holds, key) {
+				if h.blocksAll() || h.Stops(j) && !slices.Contains(task.holds, key) {
 					return fmt.Errorf("%w: %s", ErrHeld, h.Reason)
 				}
 			}

@@ -75,6 +75,14 @@ func (h Hold) blocksUploads(folder string) bool {
 	return h.Cause != Doubt && h.Cause != Profile && (h.Folder == "" || h.Folder == folder)
 }
 
+// Stops reports whether the hold keeps the job from being sent.
+func (h Hold) Stops(j Job) bool {
+	if h.Cause == Profile {
+		return j.HeldBy == Profile && j.Folder == h.Folder && below(h.Dir, j.Path)
+	}
+	return h.blocksUploads(j.Folder) && !h.spares(j)
+}
+
 // spares reports whether the job needs less than the scan that was refused.
 func (h Hold) spares(j Job) bool {
 	if h.Pages > 0 && j.Counted > 0 {

@@ -446,7 +446,7 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		t.spend(j, (1+len(o.Twins))*billed(o.Pages, j), t.now)
 		if j.State == Uploading { // found by a look-up it says nothing about the present
 			t.release(func(h Hold) bool {
-				return h.probedByUpload() && h.blocksUploads(j.Folder) && !h.spares(j)
+				return h.probedByUpload() && h.Stops(j)
 			})
 		}
 		t.answered()

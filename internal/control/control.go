@@ -110,7 +110,7 @@ func next(j queue.Job, holds []queue.Hold) string {
 		return fmt.Sprintf("waits for the results of job %d, which has the same content", j.Twin)
 	case j.State == queue.Queued:
 		for _, h := range holds {
-			if h.Cause != queue.Doubt && (h.Folder == "" || h.Folder == j.Folder) && (h.Cause != queue.Credits || j.Size >= h.Size) {
+			if h.Stops(j) {
 				return "waits until the hold " + h.Key() + " is over"
 			}
 		}
@@ -162,22 +162,29 @@ func (j Job) Below() string {
 // Say tells an event of a story in plain words, and whether it is trouble.
 func Say(e queue.Event) (text string, trouble bool) {
 	words := map[string]string{
-		"noticed":    "Noticed: it had stopped changing, was read for its digest, and queued",
-		"sending":    "Sent to the service",
-		"uploaded":   "The service has it",
-		"unanswered": "Sent, and not answered: it may have arrived",
-		"not found":  "Not found at the service",
-		"collected":  "Its results are on the disk",
-		"deleted":    "Its copy at the service is deleted",
-		"retry":      "That did not work; it is tried again",
-		"reject":     "Rejected",
-		"fail":       "The service failed with it",
-		"gone":       "The copy at the service is gone",
-		"held":       "Held: the trouble is not this file's",
-		"changed":    "The file changed before it was sent",
-		"crashed":    "scandrop ended while it was being sent",
-		"cancel":     "Cancelled by hand",
-		"again":      "Another try was asked for",
+		"announced":       "The service says that its result is there",
+		"divided":         "Divided: it is too big to be sent whole",
+		"part collected":  "The results of a part are here",
+		"part lost":       "A part has to be sent again",
+		"adopted":         "Found at the service under our mark",
+		"results present": "Its results lay beside it already",
+		"replayed":        "Known again from the journal",
+		"noticed":         "Noticed: it had stopped changing, was read for its digest, and queued",
+		"sending":         "Sent to the service",
+		"uploaded":        "The service has it",
+		"unanswered":      "Sent, and not answered: it may have arrived",
+		"not found":       "Not found at the service",
+		"collected":       "Its results are on the disk",
+		"deleted":         "Its copy at the service is deleted",
+		"retry":           "That did not work; it is tried again",
+		"reject":          "Rejected",
+		"fail":            "The service failed with it",
+		"gone":            "The copy at the service is gone",
+		"held":            "Held: the trouble is not this file's",
+		"changed":         "The file changed before it was sent",
+		"crashed":         "scandrop ended while it was being sent",
+		"cancel":          "Cancelled by hand",
+		"again":           "Another try was asked for",
 	}
 	if text = words[e.What]; text == "" {
 		text = e.What

@@ -7,8 +7,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+
+	"scandrop/queue"
 )
 
 // leave writes what a daemon leaves in its state folder.
@@ -84,6 +87,42 @@ func TestEachConnectionIsProved(t *testing.T) {
 			t.Errorf("%s: a stranger: %v", scheme, err)
 		}
 		s.Close()
+	}
+}
+
+// What is said to be waited for is what the queue waits for.
+func TestNextNamesTheHoldThatStops(t *testing.T) {
+	profile := queue.Hold{Cause: queue.Profile, Folder: "/scans", Dir: "/scans/forms"}
+	credits := queue.Hold{Cause: queue.Credits, Size: 1000, Pages: 5}
+	for name, c := range map[string]struct {
+		job  queue.Job
+		hold queue.Hold
+		held bool
+	}{
+		"held by its folder's profile": {queue.Job{Path: "/scans/forms/a.pdf", HeldBy: queue.Profile}, profile, true},
+		"beside that folder":           {queue.Job{Path: "/scans/a.pdf"}, profile, false},
+		"held by another profile":      {queue.Job{Path: "/scans/other/a.pdf", HeldBy: queue.Profile}, profile, false},
+		"of few pages":                 {queue.Job{Path: "/scans/a.pdf", Size: 2000, Counted: 4}, credits, false},
+		"of many pages":                {queue.Job{Path: "/scans/a.pdf", Size: 500, Counted: 5}, credits, true},
+		"of pages that nobody counted": {queue.Job{Path: "/scans/a.pdf", Size: 2000}, credits, true},
+		"of another folder":            {queue.Job{Path: "/scans/a.pdf"}, queue.Hold{Cause: queue.Missing, Folder: "/other"}, false},
+	} {
+		c.job.State, c.job.Folder = queue.Queued, "/scans"
+		next := View(c.job, []queue.Hold{c.hold}).Next
+		if held := next == "waits until the hold "+c.hold.Key()+" is over"; held != c.held {
+			t.Errorf("a scan %s: %s", name, next)
+		}
+	}
+}
+
+// No story says a bare word of the program's.
+func TestSay(t *testing.T) {
+	for _, what := range []string{"noticed", "sending", "uploaded", "unanswered", "not found", "announced", "divided", "part collected",
+		"part lost", "collected", "deleted", "adopted", "results present", "replayed", "retry", "reject", "fail", "gone", "held", "changed",
+		"crashed", "cancel", "again"} {
+		if text, _ := Say(queue.Event{What: what}); strings.HasPrefix(text, what) {
+			t.Errorf("%s is told as %q", what, text)
+		}
 	}
 }
 
