@@ -277,16 +277,10 @@ func nextStep(j control.Job) string {
 	return j.Next + ", as soon as possible"
 }
 
-// tell is one line of a story.
+// tell tells an event of a story, in the page's words.
 func tell(e queue.Event) string {
-	line := e.What
-	if string(e.State) != e.What {
-		line += ", " + string(e.State)
-	}
-	if e.Note != "" {
-		line += ": " + e.Note
-	}
-	return line
+	text, _ := control.Say(e)
+	return text
 }
 
 // An outcome is what became of one job by hand, as --json shows it.
