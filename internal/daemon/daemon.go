@@ -573,8 +573,9 @@ func (d *daemon) run(ctx context.Context) error {
 		})
 	}
 	if d.webhook != nil {
+		l, err := d.listenWebhook() // before the work, all of which may be done at once
 		g.Go(func() error {
-			d.serveWebhook(ctx)
+			d.serveWebhook(ctx, l, err)
 			return nil
 		})
 	}

@@ -100,21 +100,32 @@ func (d *daemon) hint(document string) error {
 	return nil
 }
 
-// serveWebhook takes calls until ctx is done. An address that cannot be listened
+// listenWebhook listens, and says where. A path that is the secret of the calls is
+// not for the log, which others read: "scandrop status" and "check" show it.
+func (d *daemon) listenWebhook() (net.Listener, error) {
+	l, err := d.Listen(d.Config.Webhook.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if d.Config.Webhook.SecretFile == "" {
+		d.Log.Info("webhook listens", "address", l.Addr().String(), "signed", false)
+		return l, nil
+	}
+	path, _ := webhookPath(d.Config)
+	d.Log.Info("webhook listens", "url", "http://"+l.Addr().String()+path, "signed", true)
+	return l, nil
+}
+
+// serveWebhook takes calls until ctx is done, from what listenWebhook returned. An address that cannot be listened
 // on, because another program has it or because it is not there yet, stops
 // nothing: results are asked for, as without a webhook.
-func (d *daemon) serveWebhook(ctx context.Context) {
-	said := false
-	for ctx.Err() == nil {
-		l, err := d.Listen(d.Config.Webhook.Listen)
+func (d *daemon) serveWebhook(ctx context.Context, l net.Listener, err error) {
+	for said := false; ; {
 		if err == nil {
 			said = false
-			path, _ := webhookPath(d.Config)
-			d.Log.Info("webhook listens", "url", "http://"+l.Addr().String()+path, "signed", d.Config.Webhook.SecretFile != "")
-			err = d.webhook.Serve(ctx, l)
-		}
-		if err == nil {
-			return
+			if err = d.webhook.Serve(ctx, l); err == nil {
+				return
+			}
 		}
 		if !said {
 			said = true
@@ -123,8 +134,10 @@ func (d *daemon) serveWebhook(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			return
 		case <-time.After(listenRetry):
 		}
+		l, err = d.listenWebhook()
 	}
 }
 

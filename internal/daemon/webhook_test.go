@@ -65,7 +65,8 @@ func TestWebhookListensLater(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			d.serveWebhook(ctx)
+			l, err := d.listenWebhook()
+			d.serveWebhook(ctx, l, err)
 		}()
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -75,6 +76,21 @@ func TestWebhookListensLater(t *testing.T) {
 			t.Errorf("after %d tries the log says:\n%s", tries, &log)
 		}
 	})
+}
+
+// The log does not tell the path that is the secret of the calls.
+func TestWebhookPathIsNotLogged(t *testing.T) {
+	for name, secret := range map[string]string{"unsigned": "", "signed": "hook-secret"} {
+		var log bytes.Buffer
+		c := &config.Config{State: t.TempDir(), Webhook: config.Webhook{Listen: "127.0.0.1:8378", SecretFile: secret, Path: "/tulips"}}
+		d := &daemon{Options: Options{Config: c, Log: slog.New(slog.NewTextHandler(&log, nil)), Listen: listenStill}}
+		if _, err := d.listenWebhook(); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(log.String(), "tulips"); told != (secret != "") || !strings.Contains(log.String(), "127.0.0.1:8378") {
+			t.Errorf("%s: %s", name, &log)
+		}
+	}
 }
 
 // The path that nobody is to guess stays the same; what is not one is replaced.
