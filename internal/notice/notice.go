@@ -53,11 +53,12 @@ type Notice struct {
 	Host   string       `json:"host"`
 	Title  string       `json:"title"`
 	Counts map[Kind]int `json:"counts"`
-	Events []Event      `json:"events"`         // the first of each kind, at most 20 in all
+	Events []Event      `json:"events"`         // the first: at most 20 failures, 40 events in all
 	More   int          `json:"more,omitempty"` // events that are left out
 }
 
-// mostEvents bounds what a notice lists; the rest is counted.
+// mostEvents bounds the failures that a notice lists, and twice that all it lists; the
+// rest is counted.
 const mostEvents = 20
 
 // Text is the notice for people to read, without its title.
