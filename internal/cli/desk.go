@@ -69,10 +69,11 @@ func (a *app) desk(ctx context.Context, conf *config.Config) (d desk, end func()
 	}
 }
 
-// unreachable says that a daemon has the queue and does not answer.
+// unreachable says that another process, most likely a daemon, has the queue and does
+// not answer.
 func unreachable(conf *config.Config) error {
-	e := &statusError{ExitBusy, fmt.Errorf("%w, and something else does not answer: no page is served", queue.ErrInUse),
-		"wait if it has just been started, or is a \"run --once\"; else see its log for why there is no page, or stop it first"}
+	e := &statusError{ExitBusy, fmt.Errorf("%w, which does not answer", queue.ErrInUse),
+		"wait if it has just been started, or is a \"run --once\", which serves no page; else its log says why it serves none, or stop it first"}
 	if conf.Status.Listen == "" {
 		e.Err = fmt.Errorf("%w, and status.listen is off, so that it cannot be asked", queue.ErrInUse)
 		e.Hint = "set status.listen in the configuration, or stop the daemon first"
@@ -113,6 +114,11 @@ func (f file) Status(context.Context) (control.Status, error) {
 		}
 		s.Folders = append(s.Folders, folder)
 	}
+	today, err := f.queue.Today()
+	if err != nil {
+		return s, err
+	}
+	s.Today = control.Today{Done: today.Done, Failed: today.Failed, Rejected: today.Rejected, Pages: today.Pages}
 	if info, err := os.Stat(daemon.QueuePath(f.conf)); err == nil {
 		s.Bytes = info.Size()
 	}
