@@ -27,7 +27,10 @@ type failureNotes struct {
 	files files
 	log   *slog.Logger
 
-	known map[string]queue.Note // by path; of the goroutine that keeps them
+	// Of the goroutine that keeps them, by path: the notes there are, and those of
+	// an earlier process, which may have ended before it wrote them.
+	known  map[string]queue.Note
+	unsure map[string]bool
 
 	mu      sync.Mutex
 	jobs    map[uint64]queue.Job // that moved
@@ -37,7 +40,7 @@ type failureNotes struct {
 
 // newFailureNotes begins with all jobs that a note may be missing of.
 func newFailureNotes(q *queue.Queue, f files, log *slog.Logger) (*failureNotes, error) {
-	n := &failureNotes{queue: q, files: f, log: log, jobs: map[uint64]queue.Job{}, folders: map[string]bool{}, more: make(chan struct{}, 1)}
+	n := &failureNotes{queue: q, files: f, log: log, unsure: map[string]bool{}, jobs: map[uint64]queue.Job{}, folders: map[string]bool{}, more: make(chan struct{}, 1)}
 	var err error
 	if n.known, err = q.Notes(); err != nil {
 		return nil, err
@@ -52,6 +55,7 @@ func newFailureNotes(q *queue.Queue, f files, log *slog.Logger) (*failureNotes, 
 	}
 	for _, note := range n.known { // what was resolved by hand, or in a run that was killed
 		n.folders[filepath.Dir(note.Path)] = true
+		n.unsure[note.Path] = true
 	}
 	n.wake()
 	return n, nil
@@ -64,6 +68,15 @@ func (n *failureNotes) moved(j queue.Job) {
 	n.jobs[j.ID] = j
 	n.mu.Unlock()
 	n.wake()
+}
+
+// again has the note of a job tried again when a folder is looked at next.
+func (n *failureNotes) again(j queue.Job) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, moved := n.jobs[j.ID]; !moved {
+		n.jobs[j.ID] = j
+	}
 }
 
 // looked takes note that the files of a folder may have changed.
@@ -113,11 +126,12 @@ func (n *failureNotes) settle() {
 	jobs, folders := n.jobs, n.folders
 	n.jobs, n.folders = map[uint64]queue.Job{}, map[string]bool{}
 	n.mu.Unlock()
+	moved := map[string]bool{} // the paths of the jobs' notes
+	for _, j := range jobs {
+		moved[j.Path+noteSuffix] = true
+	}
 	for path, note := range n.known {
-		due := jobs[note.Job].ID != 0
-		for _, j := range jobs {
-			due = due || path == j.Path+noteSuffix
-		}
+		due := jobs[note.Job].ID != 0 || moved[path]
 		for folder := range folders {
 			rel, err := filepath.Rel(folder, path)
 			due = due || err == nil && filepath.IsLocal(rel)
@@ -149,7 +163,7 @@ func (n *failureNotes) review(note queue.Note) error {
 			return e // the folder is missing: nothing can be said
 		}
 		if wanted && j.Original()+noteSuffix == note.Path && note.Content == noteDigest(noteText(j)) {
-			return nil
+			return n.ensure(note, j)
 		}
 	}
 	var folder *result.Folder
@@ -168,6 +182,33 @@ func (n *failureNotes) review(note queue.Note) error {
 	if err := folder.RemoveNote(note.Path, note.Content); err != nil {
 		return err
 	}
+	delete(n.known, note.Path)
+	return n.queue.RemoveNote(note.Path)
+}
+
+// ensure forgets a note that is wanted and that an earlier process did not come to
+// write, so that it is written now.
+func (n *failureNotes) ensure(note queue.Note, j queue.Job) error {
+	if !n.unsure[note.Path] {
+		return nil
+	}
+	folder, err := n.files.of(j, note.Path)
+	if errors.Is(err, uploader.ErrRootMissing) {
+		return nil // later
+	}
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	there, err := folder.Exists(note.Path)
+	if err != nil {
+		return err
+	}
+	delete(n.unsure, note.Path)
+	if there {
+		return nil
+	}
+	n.again(j)
 	delete(n.known, note.Path)
 	return n.queue.RemoveNote(note.Path)
 }
@@ -191,8 +232,9 @@ func (n *failureNotes) wanted(j queue.Job) (bool, error) {
 	return folder.Exists(j.Original())
 }
 
-// write writes the note of a job that is to have one and has none.
-func (n *failureNotes) write(moved queue.Job) error {
+// write writes the note of a job that is to have one and has none. One that
+// cannot be written now is tried again.
+func (n *failureNotes) write(moved queue.Job) (err error) {
 	if !moved.Options.Notes {
 		return nil
 	}
@@ -203,12 +245,18 @@ func (n *failureNotes) write(moved queue.Job) error {
 	if err != nil {
 		return err
 	}
-	wanted, err := n.wanted(j)
-	path := j.Original() + noteSuffix
-	if _, there := n.known[path]; err != nil || !wanted || there {
+	taken := false // its name, by a stranger's file
+	defer func() {
+		if err != nil && !taken {
+			n.again(j)
+		}
 		if errors.Is(err, uploader.ErrRootMissing) {
 			err = nil
 		}
+	}()
+	wanted, err := n.wanted(j)
+	path := j.Original() + noteSuffix
+	if _, there := n.known[path]; err != nil || !wanted || there {
 		return err
 	}
 	folder, err := n.files.of(j, path)
@@ -221,16 +269,20 @@ func (n *failureNotes) write(moved queue.Job) error {
 	if err := n.queue.PutNote(note); err != nil {
 		return err
 	}
-	n.known[path] = note
 	err = folder.Note(path, j.Original(), text)
 	if errors.Is(err, fs.ErrExist) { // a stranger's, or ours, of a queue that was lost
-		if ours, e := folder.Has(path, note.Content); e == nil && ours {
-			return nil
+		ours, e := folder.Has(path, note.Content)
+		if e == nil && ours {
+			err = nil
 		}
-		delete(n.known, path)
+		there, _ := folder.Exists(path)
+		taken = e == nil && there && !ours
+	}
+	if err != nil {
 		return errors.Join(err, n.queue.RemoveNote(path))
 	}
-	return err
+	n.known[path] = note
+	return nil
 }
 
 // noteText is what a person reads who finds the scan. It does not change while

@@ -474,6 +474,33 @@ func TestFailureNotes(t *testing.T) {
 	})
 }
 
+// A note that cannot be written is written later, by this process or the next.
+func TestFailureNotesAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "  failure_notes: true", "")
+		const note = "scans/a.gif.scandrop.txt"
+		sum := sha256.Sum256([]byte("a.gif.scandrop.txt"))
+		inTheWay := fmt.Sprintf("scans/.scandrop-note-%x.tmp", sum[:8]) // where it is written before it has its name
+		h.yard.put(inTheWay+"/x", "")
+		h.yard.put("scans/a.gif", "")
+		stop := h.start()
+		time.Sleep(time.Minute)
+		h.wantGone(note)
+		if err := os.RemoveAll(h.yard.at(inTheWay)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		h.read(note)
+		stop()
+
+		if err := os.Remove(h.yard.at(note)); err != nil { // as if it had been killed before it wrote it
+			t.Fatal(err)
+		}
+		h.once()
+		h.read(note)
+	})
+}
+
 func (h *house) wantJobIn(q *queue.Queue, name string) queue.Job {
 	h.Helper()
 	j, err := q.ByPath(h.yard.at(name))
