@@ -375,9 +375,7 @@ func scansOf(files []watcher.File, w []wanted) []queue.Scan {
 // moved tells everybody who wants to know that a job was added or moved on.
 func (d *daemon) moved(j queue.Job) {
 	if j.Spooled && (j.State == queue.Done || j.State == "") {
-		if err := d.files.spool.remove(d.queue, j); err != nil { // the next start removes it
-			d.Log.Warn("the copy of a scan could not be removed", "job", j.ID, "error", err)
-		}
+		d.unspool(j)
 	}
 	d.failureNotes.moved(j)
 	if j.State == queue.Done {
@@ -388,6 +386,13 @@ func (d *daemon) moved(j queue.Job) {
 	}
 	d.noteEnd(j)
 	d.Moved(j)
+}
+
+// unspool removes the copy of a job's scan, unless a job needs it.
+func (d *daemon) unspool(j queue.Job) {
+	if err := d.files.spool.remove(d.queue, j); err != nil { // the next start removes it
+		d.Log.Warn("the copy of a scan could not be removed", "job", j.ID, "error", err)
+	}
 }
 
 // examine is [intake.examine], and says so in the queue where the state folder
@@ -443,11 +448,14 @@ func (d *daemon) add(in *intake, files []watcher.File) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range added {
+	for i, a := range added {
 		log := d.Log.With("job", a.Job.ID, "scan", a.Job.Path, "state", a.Job.State)
 		switch {
 		case a.Known:
 			log.Debug("scan known")
+			if scans[i].Spooled { // another time, as after a restore: it was copied to be compared
+				d.unspool(queue.Job{ID: a.Job.ID, Content: scans[i].Content, Ext: scans[i].Ext})
+			}
 			continue
 		case a.Job.State == queue.Rejected:
 			log.Warn("job rejected", "error", a.Job.Error)

@@ -357,6 +357,37 @@ func TestSpoolIsTidied(t *testing.T) {
 	})
 }
 
+// A scan that is done and whose time alone changes leaves no copy behind while the
+// daemon runs; of one that waits the copy stays.
+func TestSpoolOfTouchedScans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "  spool: true", "")
+		h.yard.put("scans/a.gif", scanOf("a"))
+		stop := h.start()
+		defer stop()
+		touch := func(name string) {
+			time.Sleep(time.Minute)
+			if err := os.Chtimes(h.yard.at(name), time.Time{}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		copies := func(want int) {
+			t.Helper()
+			if left, err := os.ReadDir(h.yard.at("state/spool")); err != nil || len(left) != want {
+				t.Errorf("the spool holds %v, %v; want %d copies", left, err, want)
+			}
+		}
+		touch("scans/a.gif")
+		copies(0)
+		zero := 0
+		h.box.SetCredits(&zero)
+		h.yard.put("scans/b.gif", scanOf("b"))
+		touch("scans/b.gif")
+		copies(1)
+	})
+}
+
 // A profile changes what is wanted of the scans below it; one that cannot be
 // understood holds them alone.
 func TestProfiles(t *testing.T) {
