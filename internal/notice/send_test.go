@@ -137,7 +137,13 @@ func TestEmail(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
 	address, got := mailServer(t, &web.TLS.Certificates[0])
-	e := Email{Server: address, From: "scandrop@example.org", To: []string{"a@example.org", "b@example.org"}, User: "u", Password: secretIs("pw"), Roots: roots}
+	at := func(address string) func(context.Context, string, string) (net.Conn, error) {
+		return func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+	}
+	// Not of this machine, by its name: one that the certificate is for.
+	e := Email{Server: "example.com:25", dial: at(address), From: "scandrop@example.org", To: []string{"a@example.org", "b@example.org"}, User: "u", Password: secretIs("pw"), Roots: roots}
 	if err := e.Send(t.Context(), example); err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +162,22 @@ func TestEmail(t *testing.T) {
 	// Whose certificate is not known gets nothing.
 	address, got = mailServer(t, &web.TLS.Certificates[0])
 	stranger := e
-	stranger.Server, stranger.Roots = address, nil
+	stranger.dial, stranger.Roots = at(address), nil
 	if err := stranger.Send(t.Context(), example); err == nil {
 		t.Error("sent to a stranger")
 	}
 	if talk := got(); strings.Contains(talk, "MAIL FROM") || strings.Contains(talk, "AUTH") {
+		t.Errorf("%s", talk)
+	}
+
+	// This machine's server has made its certificate itself.
+	address, got = mailServer(t, &web.TLS.Certificates[0])
+	own := e
+	own.Server, own.dial, own.Roots = address, nil, nil
+	if err := own.Send(t.Context(), example); err != nil {
+		t.Error(err)
+	}
+	if talk := got(); !strings.Contains(talk, "STARTTLS") || !strings.Contains(talk, "MAIL FROM") {
 		t.Errorf("%s", talk)
 	}
 }
