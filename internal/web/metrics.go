@@ -137,9 +137,21 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 			jobs.sample(float64(f.Jobs[state]), "folder", f.Path, "state", string(state))
 		}
 	}
-	held := newFamily(w, "scandrop_held", "gauge", "What is held, by cause and hot folder (none for all); 1 for each hold.")
+	held := newFamily(w, "scandrop_held", "gauge", "What is held, by cause and hot folder (none for all): how many holds.")
+	type scope struct {
+		cause  queue.Cause
+		folder string
+	}
+	var scopes []scope // each once: several profiles of one hot folder may be held
+	holds := map[scope]int{}
 	for _, h := range st.Holds {
-		held.sample(1, "cause", string(h.Cause), "folder", h.Folder)
+		sc := scope{h.Cause, h.Folder}
+		if holds[sc]++; holds[sc] == 1 {
+			scopes = append(scopes, sc)
+		}
+	}
+	for _, sc := range scopes {
+		held.sample(float64(holds[sc]), "cause", string(sc.cause), "folder", sc.folder)
 	}
 	today := newFamily(w, "scandrop_today", "gauge", "What came to its end since midnight, by state.")
 	today.sample(float64(st.Today.Done), "state", "done")

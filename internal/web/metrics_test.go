@@ -30,6 +30,11 @@ func scraped(t *testing.T) (*site, string) {
 	if err := s.queue.Hold(queue.Hold{Cause: queue.Missing, Folder: s.dir, Reason: "zebra"}); err != nil {
 		t.Fatal(err)
 	}
+	for _, dir := range []string{"forms", "letters"} {
+		if err := s.queue.Hold(queue.Hold{Cause: queue.Profile, Folder: s.dir, Dir: s.dir + "/" + dir, Reason: "no such action"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	meter.Asked("upload", 201)
 	meter.Asked("upload", 201)
 	meter.Asked("list", 0)
@@ -48,6 +53,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`scandrop_jobs{folder="` + s.dir + `",state="queued"} 1`,
 		`scandrop_held{cause="missing",folder="` + s.dir + `"} 1`,
+		`scandrop_held{cause="profile",folder="` + s.dir + `"} 2`,
 		`scandrop_ready 0`,
 		`scandrop_requests_total{operation="upload",status="201"} 2`,
 		`scandrop_requests_total{operation="list",status="none"} 1`,
@@ -61,6 +67,15 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(body, "\n"+want+"\n") {
 			t.Errorf("%s is missing in\n%s", want, body)
+		}
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(body) {
+		if i := strings.LastIndexByte(line, ' '); !strings.HasPrefix(line, "#") {
+			if seen[line[:i]] {
+				t.Errorf("%s is there twice, and a scrape fails", line[:i])
+			}
+			seen[line[:i]] = true
 		}
 	}
 	if strings.Contains(body, "zebra") {
