@@ -18,6 +18,7 @@ import (
 	"scandrop/internal/atomicfile"
 	"scandrop/internal/config"
 	"scandrop/internal/control"
+	"scandrop/internal/result"
 	"scandrop/internal/web"
 	"scandrop/queue"
 	"scandrop/watcher"
@@ -198,6 +199,9 @@ func (f hotFiles) Drop(folder, name string, scan io.Reader) (string, error) {
 	}
 	defer hot.Close()
 	path, err := hot.Drop(name, scan)
+	if errors.Is(err, result.ErrName) {
+		return "", &web.NameError{Name: name}
+	}
 	return path, explain(err)
 }
 

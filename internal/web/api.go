@@ -34,6 +34,7 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	bad, isBad := errors.AsType[*badRequest](err)
 	missing, isMissing := errors.AsType[*noFile](err)
 	unknown, isUnknown := errors.AsType[*notAScan](err)
+	name, isName := errors.AsType[*NameError](err)
 	_, isLong := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case errors.Is(err, queue.ErrNoJob):
@@ -43,6 +44,9 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, http.StatusConflict, &control.Problem{Code: control.CodeRefused, Message: refused.Error()})
 	case isBad:
 		s.problem(w, r, http.StatusBadRequest, &control.Problem{Code: control.CodeBad, Message: bad.what, Hint: bad.hint})
+	case isName:
+		s.problem(w, r, http.StatusBadRequest, &control.Problem{Code: control.CodeBad, Message: name.Error(),
+			Hint: "a name has at most 200 bytes, does not begin with a dot, and leads to no other folder"})
 	case isMissing:
 		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNoFile, Message: missing.Error()})
 	case isUnknown:

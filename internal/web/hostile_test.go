@@ -216,7 +216,7 @@ func TestFiles(t *testing.T) {
 	if status != 200 || body != "<script>alert(1)</script>" || header.Get("Content-Type") != "application/pdf" || header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%d %q %v", status, body, header)
 	}
-	for _, path := range []string{at("results/txt"), at("results/..%2f..%2fsecret.txt"), at("results/secret.txt"), at("preview/1"), at("scan/../../../secret.txt"), "/static/..%2fweb.go", "/static/../page/home.html"} {
+	for _, path := range []string{at("results/txt"), at("results/..%2f..%2fsecret.txt"), at("results/secret.txt"), at("preview/1"), at("scan/../../../secret.txt"), "/static/..%2fweb.go", "/static/..%2fpage%2fhome.html", "/static/.", "/static/../page/home.html"} {
 		if status, body, _ := s.ask(c, "GET", path, bearer); status != http.StatusNotFound || strings.Contains(body, "secret") && !strings.Contains(path, "secret") {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
@@ -226,6 +226,44 @@ func TestFiles(t *testing.T) {
 	}
 	if status, body, _ := s.ask(c, "GET", at("scan"), bearer); status != http.StatusNotFound || !strings.Contains(body, control.CodeNoFile) {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+// A message that begins with a file's name leaves that as it is, whatever letter it
+// begins with; every other is a sentence.
+func TestProblemsAreSentences(t *testing.T) {
+	s := newSite(t)
+	j := s.add("ärger.pdf", "x")
+	if err := os.Remove(j.Path); err != nil {
+		t.Fatal(err)
+	}
+	page := func(r *http.Request) { bearer(r); r.Header.Set("Accept", "text/html") }
+	if _, body, _ := s.ask(s.client(), "GET", fmt.Sprintf("/jobs/%d/scan", j.ID), page); !strings.Contains(body, "ärger.pdf is not there any more.") {
+		t.Error(body)
+	}
+	for text, want := range map[string]string{"": "", "öffne": "Öffne", "this": "This", "\xff": "\xff"} {
+		if got := upper(text); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+// The page says how much the service is asked, and what it wished.
+func TestPace(t *testing.T) {
+	until := time.Now().Add(time.Hour)
+	s := newSite(t, func(c *Config) {
+		about := c.About
+		c.About = func() control.Status {
+			st := about()
+			st.Pace = control.Pace{Requests: 1234, Refused: 5, Quota: 60, Window: "1m0s", NotBefore: until}
+			return st
+		}
+	})
+	_, body, _ := s.ask(s.client(), "GET", "/", bearer)
+	for _, want := range []string{"1234 requests since the start", "5 of them refused", "the service takes 60 in 1m0s", "asks to wait until", ">" + moment(until) + "<"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %q:\n%s", want, body)
+		}
 	}
 }
 
@@ -242,6 +280,7 @@ func TestDropsThatAreNone(t *testing.T) {
 		"folder=" + s.dir + "&name=a.exe":               http.StatusUnsupportedMediaType,
 		"folder=" + filepath.Dir(s.dir) + "&name=a.pdf": http.StatusBadRequest,
 		"folder=" + s.dir + "/../&name=a.pdf":           http.StatusBadRequest,
+		"folder=" + s.dir + "&name=../a.pdf":            http.StatusBadRequest,
 		"name=a.pdf":                                    http.StatusBadRequest,
 		"folder=" + s.dir:                               http.StatusUnsupportedMediaType,
 	} {

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"scandrop/internal/control"
 	"scandrop/queue"
@@ -231,7 +233,10 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, status int, p *
 		answer(w, status, p)
 		return
 	}
-	d := problemData{Title: http.StatusText(status), Message: upper(p.Message) + ".", Hint: p.Hint}
+	d := problemData{Title: http.StatusText(status), Message: p.Message + ".", Hint: p.Hint}
+	if p.Code != control.CodeNoFile { // begins with the name of the file
+		d.Message = upper(d.Message)
+	}
 	switch p.Code {
 	case control.CodeSession:
 		d.Title, d.Password = "Who are you?", s.Password != ""
@@ -243,11 +248,13 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, status int, p *
 	s.show(w, status, "problem", d)
 }
 
+// upper begins the sentence with a capital letter.
 func upper(s string) string {
-	if s == "" {
+	first, n := utf8.DecodeRuneInString(s)
+	if first == utf8.RuneError {
 		return s
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return string(unicode.ToUpper(first)) + s[n:]
 }
 
 // A told is a line of a story in plain words.
@@ -354,7 +361,11 @@ func (s *Server) enterPassword(w http.ResponseWriter, r *http.Request) {
 // static serves what belongs to the pages.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	data, err := fs.ReadFile(embedded, path.Join("static", name))
+	var data []byte
+	err := fs.ErrNotExist
+	if fs.ValidPath(name) && !strings.Contains(name, "/") { // the pages' templates lie beside
+		data, err = fs.ReadFile(embedded, path.Join("static", name))
+	}
 	if err != nil {
 		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNotFound, Message: "there is nothing at this address"})
 		return
@@ -391,8 +402,14 @@ func (s *Server) drop(folder, name string, scan io.Reader) (string, error) {
 	return path, err
 }
 
-// errTooBig means that a scan is larger than the service takes.
-var errTooBig = errors.New("the scan is larger than the service takes")
+// errTooBig means that a scan is larger than scandrop takes.
+var errTooBig = errors.New("the scan is larger than scandrop takes")
+
+// A NameError means that a scan cannot be dropped under that name; see
+// [Files.Drop].
+type NameError struct{ Name string }
+
+func (e *NameError) Error() string { return fmt.Sprintf("%q is not the name of a file", e.Name) }
 
 // tooBig fails at the first byte too many.
 type tooBig struct{ l *io.LimitedReader }

@@ -40,7 +40,8 @@ type Files interface {
 	// Result opens one of the job's results.
 	Result(j queue.Job, path string) (io.ReadSeekCloser, error)
 	// Drop puts a new scan into a hot folder, whole or not at all, under a name
-	// that is free there, and returns its path.
+	// that is free there, and returns its path. The error is a [NameError] if the
+	// name is none.
 	Drop(folder, name string, scan io.Reader) (string, error)
 }
 

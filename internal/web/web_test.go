@@ -50,6 +50,9 @@ func (f dirFiles) open(path string) (io.ReadSeekCloser, error) {
 	return os.Open(path)
 }
 func (f dirFiles) Drop(_, name string, scan io.Reader) (string, error) {
+	if !filepath.IsLocal(name) || filepath.Base(name) != name {
+		return "", &NameError{name}
+	}
 	data, err := io.ReadAll(scan)
 	if err != nil {
 		return "", err
