@@ -94,6 +94,28 @@ var mutations = []mutation{
 		pkg: "queue", tests: "^TestHintOvertakes$",
 	},
 
+	// Who asks the daemon, and whom it answers.
+	{
+		name: "the token is sent to who has the daemon's port", guard: "the token is told to the daemon alone",
+		file: "internal/control/client.go", old: "\t\treturn &strangerError{c.url}\n", new: "\t\treturn conn.SetDeadline(time.Time{})\n",
+		pkg: "internal/control", tests: "^Test(DialTellsNoStranger|EachConnectionIsProved)$",
+	},
+	{
+		name: "the browser is started with the link", guard: "no secret in the process list",
+		file: "internal/cli/open.go", old: "return path, errors.Join(err, f.Close())", new: "return link, errors.Join(err, f.Close())",
+		pkg: "internal/cli", tests: "^TestBrowserIsNotToldTheLink$",
+	},
+	{
+		name: "what lies beside the static files is served", guard: "only what is meant to be is served",
+		file: "internal/web/page.go", old: "if fs.ValidPath(name) && !strings.Contains(name, \"/\") {", new: "if name != \"\" {",
+		pkg: "internal/web", tests: "^TestFiles$",
+	},
+	{
+		name: "the webhook's path is logged", guard: "no secret is logged",
+		file: "internal/daemon/webhook.go", old: "if d.Config.Webhook.SecretFile == \"\" {\n\t\td.Log", new: "if d.Config.Webhook.Listen == \"\" {\n\t\td.Log",
+		pkg: "internal/daemon", tests: "^TestWebhookPathIsNotLogged$",
+	},
+
 	// Who is not looking is told.
 	{
 		name: "what waits to be told is forgotten at a restart", guard: "no failure in silence",
