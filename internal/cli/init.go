@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"scandrop/internal/config"
+	"scandrop/internal/daemon"
 	"scandrop/internal/hwocr"
 )
 
@@ -101,6 +102,12 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	fmt.Fprintf(a.Err, "scandrop: written: %s\n", clean(s.File))
 	if !token.IsZero() {
 		fmt.Fprintf(a.Err, "scandrop: the token lies in %s, which only you can read\n", clean(beside))
+	}
+	// Before the service may be started: what lies there would be paid for. What
+	// cannot be looked at now, check and run tell.
+	backlogs, _ := daemon.Backlogs(ctx, conf, pagesTool(), backlogTime)
+	for _, b := range backlogs {
+		fmt.Fprintf(a.Err, "scandrop: %s\n", clean(b.String()))
 	}
 	if ask != nil && !w.service {
 		w.service = ask.yes("Install the service, which starts with the system, and start it now?")
