@@ -148,7 +148,7 @@ func verdictOn(err error) (status int, hint string) {
 	case errors.Is(err, control.ErrNoDaemon):
 		return ExitBusy, startHint
 	case errors.Is(err, queue.ErrInUse):
-		return ExitBusy, "a daemon has the queue; stop it first"
+		return ExitBusy, `a daemon has the queue, and this command needs it stopped: "scandrop service stop", or Ctrl-C where it runs`
 	case errors.As(err, &state):
 		if state.Config {
 			return ExitUsage, state.Hint

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"scandrop/internal/config"
+	"scandrop/internal/control"
 	"scandrop/internal/daemon"
 	"scandrop/internal/service"
 	"scandrop/queue"
@@ -94,6 +95,9 @@ func (a *app) runDaemon(ctx context.Context, once bool, manager *service.Manager
 	}
 	s, err := daemon.Run(ctx, o)
 	bar.stop()
+	if errors.Is(err, queue.ErrInUse) {
+		err = runsAlready(ctx, conf, err)
+	}
 	if err := errors.Join(err, closeLog()); err != nil {
 		return err
 	}
@@ -104,6 +108,19 @@ func (a *app) runDaemon(ctx context.Context, once bool, manager *service.Manager
 		return &statusError{ExitFailed, errors.New("interrupted before everything was seen through"), "run it again: it goes on where it stopped"}
 	}
 	return a.end(s)
+}
+
+// runsAlready says that the queue of the configuration is taken, and by whom. The
+// error is one of opening it.
+func runsAlready(ctx context.Context, conf *config.Config, err error) error {
+	client, e := control.Dial(ctx, conf.State)
+	if e != nil {
+		return &statusError{ExitBusy, fmt.Errorf("scandrop runs already over the state folder %s: %w", conf.State, err),
+			`"scandrop status" shows what it is doing; for a second one name another folder as state in its configuration`}
+	}
+	defer client.Close()
+	return &statusError{ExitBusy, fmt.Errorf("scandrop runs already over the state folder %s; its page is %s", conf.State, client.URL()),
+		`"scandrop status" shows what it is doing, "scandrop open" its page; for a second one name another folder as state in its configuration`}
 }
 
 // tellSystem tells the system's log why a service ends.
