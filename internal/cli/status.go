@@ -162,7 +162,10 @@ func jobsText(c control.Counts) string {
 func holdText(h control.Hold) string {
 	text := fmt.Sprintf("%s since %s: %s", h.Name, moment(h.Since), h.Reason)
 	if h.Next.After(time.Now()) {
-		text += fmt.Sprintf(" (tried again at %s)", moment(h.Next))
+		text += fmt.Sprintf(" (next try at %s)", moment(h.Next))
+	}
+	if h.Cause == queue.Token {
+		text += `; put in a valid token, and then, to have it tried at once, "scandrop queue release"`
 	}
 	return text
 }
