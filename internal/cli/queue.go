@@ -269,6 +269,8 @@ func (a *app) show(j control.Job) error {
 // nextStep says what happens next, and when.
 func nextStep(j control.Job) string {
 	switch {
+	case hopeless(j):
+		return "nothing; replace the file: another content is taken by itself"
 	case j.Next == "" || j.Due.IsZero():
 		return j.Next
 	case time.Until(j.Due) > 0:

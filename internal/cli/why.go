@@ -90,6 +90,14 @@ var meanings = map[queue.State]string{
 	queue.Cancelled:  "was cancelled by hand",
 }
 
+// hopeless reports whether the scan was rejected for what the file is: another try
+// with the same content comes to the same end. The reasons are the watcher's.
+func hopeless(j control.Job) bool {
+	return j.State == queue.Rejected && j.Sent.IsZero() && (j.Error == "it is empty" ||
+		strings.HasPrefix(j.Error, "it is too big: ") ||
+		strings.HasPrefix(j.Error, "it is ") && strings.Contains(j.Error, ", not a "))
+}
+
 // tellStory tells what became of a job as one would tell it.
 func (a *app) tellStory(j control.Job) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.Out, "%s\n", clean(fmt.Sprintf(format, args...))) }
@@ -115,7 +123,7 @@ func (a *app) tellStory(j control.Job) {
 		say("next: %s.", next)
 	}
 	for _, can := range j.Can {
-		if can == control.Retry && j.State.Final() {
+		if can == control.Retry && j.State.Final() && !hopeless(j) {
 			say("to try again: scandrop queue retry %d", j.ID)
 		}
 	}
