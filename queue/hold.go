@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -275,4 +276,37 @@ func (t *tx) loadHolds() error {
 		t.holds[h.Key()] = h
 		return nil
 	})
+}
+
+// AwaitHold returns when the hold with that key stands, or with ctx's error.
+func (q *Queue) AwaitHold(ctx context.Context, key string) error {
+	for {
+		q.mu.Lock()
+		_, stands := q.holds[key]
+		changed := q.changed
+		q.mu.Unlock()
+		if stands {
+			return nil
+		}
+		if err := wait(ctx, changed, time.Time{}); err != nil {
+			return err
+		}
+	}
+}
+
+// ProbeNow has the hold with that key tried at once, and then as rarely as if it
+// were new: somebody has changed what it is about. It reports whether the hold
+// stands.
+func (q *Queue) ProbeNow(key string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h, stands := q.holds[key]
+	if !stands {
+		return false
+	}
+	h.Next, h.Probes = time.Now().Round(0).UTC(), 0 // in memory: a restart tries all
+	q.holds = maps.Clone(q.holds)
+	q.holds[key] = h
+	q.wake()
+	return true
 }

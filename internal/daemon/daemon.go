@@ -137,6 +137,7 @@ type daemon struct {
 	queue        *queue.Queue
 	pace         *hwocr.Pace
 	line         line
+	given        given
 	watcher      atomic.Pointer[watcher.Watcher] // for config; replaced by watch
 	config       atomic.Pointer[config.Config]   // the one in force; Options has the first
 	uploader     *uploader.Uploader
@@ -264,16 +265,16 @@ func (d *daemon) client() (*hwocr.Client, error) {
 	if json.Unmarshal(kept, &state) == nil && state.Rate > 0 {
 		d.pace.Restore(state)
 	}
-	return newClient(d.Config, d.pace, d.Transport, d.Version, d.meter.Asked, d.Log)
+	return newClient(d.Config, d.pace, d.Transport, d.Version, d.meter.Asked, &d.given, d.Log)
 }
 
 // NewClient returns a client for the configuration's service. pace and
 // transport may be nil: no limit, and the network.
 func NewClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, version string, log *slog.Logger) (*hwocr.Client, error) {
-	return newClient(c, pace, transport, version, nil, log)
+	return newClient(c, pace, transport, version, nil, new(given), log)
 }
 
-func newClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, version string, asked func(string, int), log *slog.Logger) (*hwocr.Client, error) {
+func newClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, version string, asked func(string, int), last *given, log *slog.Logger) (*hwocr.Client, error) {
 	if transport == nil {
 		t, err := hwocr.NewTransport(hwocr.TransportConfig{Proxy: c.API.Proxy.Reveal(), CAFile: c.API.CAFile})
 		if err != nil {
@@ -287,6 +288,7 @@ func newClient(c *config.Config, pace *hwocr.Pace, transport http.RoundTripper, 
 		Timeout: c.API.Timeout,
 		Token: func() (string, error) {
 			s, err := source.Token()
+			last.Store(&s)
 			if err != nil {
 				return "", fmt.Errorf("%w: %w", uploader.ErrToken, err)
 			}
@@ -572,6 +574,10 @@ func (d *daemon) run(ctx context.Context) error {
 	endNotes := d.failureNotes.keep()
 	g.Go(func() error {
 		d.beat(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		d.watchToken(ctx)
 		return nil
 	})
 	if d.page != nil {

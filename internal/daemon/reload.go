@@ -94,7 +94,7 @@ func (d *daemon) reload(c *config.Config) error {
 	if c.State != old.State {
 		return fmt.Errorf("state: the queue is in %s while scandrop runs; restart it to go on in %s", old.State, c.State)
 	}
-	api, err := newClient(c, d.pace, d.Transport, d.Version, d.meter.Asked, d.Log)
+	api, err := newClient(c, d.pace, d.Transport, d.Version, d.meter.Asked, &d.given, d.Log)
 	if err != nil {
 		return err
 	}
