@@ -71,6 +71,10 @@ installed, and says so where it does not read.`,
 			o.Engine = engine
 			return serve(c.Context(), sandbox.New(o), listen, func(url string) {
 				fmt.Fprintln(a.Out, url)
+				if terminal(a.Err) { // programs read the URL alone
+					fmt.Fprintf(a.Err, "This is a stand-in of the API; it costs nothing, takes any token unless --token names one, and Ctrl-C ends it. To go on, in another terminal:\n"+
+						"scandrop init --config try/config.yaml --folder try/scans --url %s\n", url)
+				}
 			})
 		},
 	}
