@@ -122,7 +122,14 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 		fmt.Fprintf(a.Err, "scandrop: started; put a scan into %s\n", clean(conf.Folders[0].Path))
 		return nil
 	}
-	fmt.Fprintf(a.Err, "next: scandrop check --config %q, then scandrop run, or scandrop service install\n", s.File)
+	flag, own := "", ""
+	if s.File != config.DefaultPath(config.Process()) {
+		flag = fmt.Sprintf(" --config %q", s.File)
+	}
+	if w.user {
+		own = " --user"
+	}
+	fmt.Fprintf(a.Err, "next: scandrop check%[1]s, then scandrop run%[1]s, or scandrop service install%[1]s%[2]s\n", flag, own)
 	return nil
 }
 
@@ -225,14 +232,22 @@ func (a *app) token(ctx context.Context, ask *questions, w answers, path, text s
 			return token, nil
 		case errors.As(err, &refused) && refused.Status == 401, errors.As(err, new(config.Problem)):
 			if ask == nil || w.tokenFile != "" {
-				return token, &statusError{ExitUsage, err, "copy the token from the dashboard of your account; nothing was written"}
+				return token, &statusError{ExitUsage, plainly(err), "copy the token again from the dashboard of your account; nothing was written"}
 			}
-			fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
+			fmt.Fprintf(a.Err, "scandrop: %s\n", clean(plainly(err).Error()))
 		default: // a token that cannot be tried now may be fine
 			fmt.Fprintf(a.Err, "scandrop: warning: the token could not be tried: %s\n", clean(err.Error()))
 			return token, nil
 		}
 	}
+}
+
+// plainly says in plain words that the service refuses the token.
+func plainly(err error) error {
+	if refused, ok := errors.AsType[*hwocr.Error](err); ok && refused.Status == 401 {
+		return errors.New("the service refuses this token; copy it again from the dashboard of your account")
+	}
+	return err
 }
 
 func (a *app) readToken(ask *questions, w answers, path string) (config.Secret, error) {

@@ -368,7 +368,7 @@ func unreadableFile(path string, err error) Problem {
 	p := Problem{File: path, err: err}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		p.Text, p.Hint = "there is no such file", "name another one with --config; "+least
+		p.Text, p.Hint = "there is no such file", `name another one with --config, or have "scandrop init" write it; `+least
 	case errors.Is(err, fs.ErrPermission):
 		p.Text, p.Hint = "it may not be read", "run scandrop as a user who may read it, or change its permissions"
 	default:
