@@ -211,10 +211,13 @@ func (a *app) queueShow() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show JOB|FILE",
 		Short: "Tell all that is known of one job",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("a job, by its number or its scan's file, for example: scandrop queue show 17"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withDesk(c.Context(), func(d desk) error {
 				j, err := find(c.Context(), d, args[0])
+				if path, abs := filepath.Abs(args[0]); errors.Is(err, queue.ErrNoJob) && abs == nil && !number(args[0]) {
+					return &statusError{ExitFailed, fmt.Errorf("%s: %w", args[0], queue.ErrNoJob), meant(c.Context(), d, path)}
+				}
 				if err != nil {
 					return err
 				}
@@ -313,6 +316,9 @@ func (a *app) queueEach(name, short, long string, do func(desk, context.Context,
 				ids, err := a.choose(ctx, d, args, states)
 				if err != nil {
 					return err
+				}
+				if len(ids) == 0 {
+					fmt.Fprintf(a.Err, "scandrop: no jobs to %s: none is %s\n", name, strings.Join(states, " or "))
 				}
 				failed, outcomes := 0, []outcome{}
 				for _, id := range ids {

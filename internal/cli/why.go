@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -12,6 +15,16 @@ import (
 	"scandrop/internal/daemon"
 	"scandrop/queue"
 )
+
+// one takes one argument. what says what that names.
+func one(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%d names are given; name %s", len(args), what)
+		}
+		return nil
+	}
+}
 
 // An unknown is what why --json says of a file that no job is of.
 type unknown struct {
@@ -28,7 +41,7 @@ func (a *app) why() *cobra.Command {
 		Long: `Tell what became of a scan, from when it was noticed, and what happens next and
 when. It may be named by its file, by one of its results, or by its job's number. Of
 a file that scandrop does not know it says why; the exit status is 1 then.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("a scan, by its file or its job's number, for example: scandrop why letter.pdf"),
 		RunE: func(c *cobra.Command, args []string) error {
 			conf, err := a.load()
 			if err != nil {
@@ -48,6 +61,9 @@ a file that scandrop does not know it says why; the exit status is 1 then.`,
 					err = nil
 				} else {
 					reason, hint := daemon.Overlooked(conf, path)
+					if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+						hint = meant(c.Context(), d, path)
+					}
 					if asJSON {
 						if err := a.writeJSON(unknown{path, reason, hint}); err != nil {
 							return err
@@ -70,6 +86,22 @@ a file that scandrop does not know it says why; the exit status is 1 then.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object, like that of queue show")
 	c.ValidArgsFunction = a.completeJobs
 	return c
+}
+
+// meant is the way out for who names a file that no job is of, and that is not there:
+// the newest job of a scan with that name in another folder, if there is one.
+func meant(ctx context.Context, d desk, path string) string {
+	const most = 5000
+	n := 0
+	for j, err := range d.All(ctx, control.Filter{Text: filepath.Base(path)}) {
+		if n++; err != nil || n > most {
+			break
+		}
+		if filepath.Base(j.Scan) == filepath.Base(path) {
+			return fmt.Sprintf("did you mean %s (job %d)?", j.Scan, j.ID)
+		}
+	}
+	return `name it with its folder, or by its job's number; "scandrop queue list --search NAME" finds scans that were moved`
 }
 
 // number reports whether a name is a job's number.
