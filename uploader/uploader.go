@@ -276,7 +276,10 @@ func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue
 	case queue.Collected:
 		log.Info("job written")
 	case queue.Deleted:
-		log.Info("job cleared up", "deleted", o.Documents, "moved", o.Moved)
+		if o.Moved != "" {
+			log = log.With("moved", o.Moved)
+		}
+		log.Info("job cleared up", "deleted", o.Documents)
 		if len(o.Twins) > 0 {
 			log.Warn("the service had this scan more than once; the others were deleted", "documents", o.Twins)
 		}

@@ -69,8 +69,11 @@ them. Nothing leaves this machine.`,
 				if err != nil {
 					return err
 				}
-				defer os.RemoveAll(temp)
-				return a.playDemo(c.Context(), temp, stay)
+				err = a.playDemo(c.Context(), temp, stay)
+				if e := os.RemoveAll(temp); e == nil {
+					fmt.Fprintf(a.Err, "\nThe folder of the demo is removed; --dir DIR keeps it.\n")
+				}
+				return err
 			}
 			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 				return usage("name a folder that is not there yet", "%s is not empty", dir)

@@ -134,7 +134,9 @@ While a daemon has the queue, the jobs cannot be told.`,
 				return e.Encode(views)
 			}
 			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-			if len(views) > 0 {
+			if len(views) == 0 {
+				fmt.Fprintln(a.Err, "scandrop: no documents")
+			} else {
 				fmt.Fprintln(w, "DOCUMENT\tSTATUS\tPAGES\tCREATED\tOWNER\tNAME")
 			}
 			for _, v := range views {
