@@ -153,6 +153,7 @@ func TestMistakes(t *testing.T) {
 		{"scans", `config.yaml:1: must be keys with values; the least`},
 		{"workers: 2\n", `config.yaml:1: folders: there is no hot folder; the least`},
 		{"workers: 2\nfolders: []\n", `config.yaml:2: folders: there is no hot folder`},
+		{"foldrs: [{path: a}]\n", `config.yaml:1: foldrs: is not a key; did you mean "folders"?`},
 		{"folders:\n", `config.yaml:1: folders: there is no hot folder`},
 		{"workers: 2\nfolders: [{path: \"B\xfccher\"}]\n", `config.yaml:2: is not UTF-8 text; save`},
 

@@ -171,7 +171,11 @@ func (d decoder) mapping(n *yaml.Node, key string, v reflect.Value) {
 
 // unknown reports a key that t does not have.
 func (d decoder) unknown(name *yaml.Node, key string, t reflect.Type) {
-	d.add(name.Line, join(key, shown(name)), "is not a key", unknownHint(name.Value, key, t))
+	hint := unknownHint(name.Value, key, t)
+	d.add(name.Line, join(key, shown(name)), "is not a key", hint)
+	if key == "" && hint == didYouMean("folders", []string{"folders"}) {
+		d.unread["folders"] = true // what stands there is meant to be them
+	}
 }
 
 // unknownHint names the key that was most likely meant, the place that it belongs to, or all keys that there are.
