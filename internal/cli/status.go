@@ -165,7 +165,7 @@ func holdText(h control.Hold) string {
 		text += fmt.Sprintf(" (next try at %s)", moment(h.Next))
 	}
 	if h.Cause == queue.Token {
-		text += `; put in a valid token, and then, to have it tried at once, "scandrop queue release"`
+		text += `; once another is put in, "scandrop queue release" has it tried at once`
 	}
 	return text
 }
