@@ -35,7 +35,7 @@ func (a *app) quietDesk(ctx context.Context, f func(desk)) {
 	if err != nil {
 		return
 	}
-	defer end()
+	defer func() { _ = end() }()
 	f(d)
 }
 

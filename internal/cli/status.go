@@ -78,7 +78,7 @@ func (a *app) statusOfFile(ctx context.Context, conf *config.Config, asJSON bool
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer func() { _ = end() }()
 	s, err := d.Status(ctx)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ a file that scandrop does not know it says why; the exit status is 1 then.`,
 			if err != nil {
 				return err
 			}
-			defer end()
+			defer func() { _ = end() }()
 			j, err := find(c.Context(), d, args[0])
 			path, abs := filepath.Abs(args[0])
 			if errors.Is(err, queue.ErrNoJob) && abs == nil && !number(args[0]) {

@@ -160,8 +160,8 @@ func inlineNotes(p *pack, links []link, of, kind, word string, text []byte) ([]b
 	w := regexp.QuoteMeta(word)
 	reference := regexp.MustCompile(`<` + w + strings.TrimSuffix(kind, "s") + `Reference\b[^>]*\s` + w + `id="([^"]*)"[^>]*/>`)
 	return reference.ReplaceAllFunc(text, func(m []byte) []byte {
-		id := string(reference.FindSubmatch(m)[1])
-		return fmt.Appendf(nil, `<%[1]st xml:space="preserve"> [%[2]s]</%[1]st>`, word, escape(said[id]))
+		id := reference.FindSubmatch(m)[1]
+		return fmt.Appendf(nil, `<%[1]st xml:space="preserve"> [%[2]s]</%[1]st>`, word, escape(said[string(id)]))
 	}), nil
 }
 

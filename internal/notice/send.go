@@ -71,7 +71,7 @@ func (w Webhook) Send(ctx context.Context, n Notice) error {
 		return err
 	}
 	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("it is answered with %s", resp.Status)
 	}

@@ -2,16 +2,10 @@ package service
 
 import _ "embed" // the texts below
 
-// What service managers read. Packages take the same files from this folder,
-// for /usr/bin/scandrop and the platform's own places; [Config.Install] puts
-// the program and the configuration that are meant in their place.
-var (
-	//go:embed systemd/scandrop.service
-	systemUnit string
-	//go:embed systemd/scandrop-user.service
-	userUnit string
-	//go:embed systemd/scandrop.sysusers
-	sysusers string
-	//go:embed launchd/scandrop.plist
-	plist string
-)
+// What launchd reads. Packages take the same file from this folder, for
+// /usr/local/bin/scandrop and the platform's own places; [Config.Install] puts
+// the program and the configuration that are meant in their place. (It is here
+// on every system, as a test on every system holds it against what it must say.)
+//
+//go:embed launchd/scandrop.plist
+var plist string

@@ -33,7 +33,6 @@ type site struct {
 	*Server
 	dir   string // the hot folder
 	queue *queue.Queue
-	about control.Status
 }
 
 type dirFiles struct{ dir string }

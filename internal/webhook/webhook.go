@@ -215,7 +215,7 @@ func (h *Hook) Serve(ctx context.Context, l net.Listener) error {
 	if s.Shutdown(end) != nil {
 		s.Close()
 	}
-	<-served
+	_ = <-served // that it was closed
 	return nil
 }
 
