@@ -174,7 +174,7 @@ func (e Email) message(n Notice) []byte {
 	b.WriteString("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\nAuto-Submitted: auto-generated\r\n\r\n")
 	w := quotedprintable.NewWriter(&b)
 	io.WriteString(w, strings.ReplaceAll(n.Text(), "\n", "\r\n"))
-	w.Close()
+	_ = w.Close() // into memory
 	return b.Bytes()
 }
 

@@ -67,7 +67,7 @@ func (m *Manager) send(lines ...string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, err = c.Write([]byte(strings.Join(lines, "\n")))
 	return err
 }

@@ -215,7 +215,9 @@ func (h *Hook) Serve(ctx context.Context, l net.Listener) error {
 	if s.Shutdown(end) != nil {
 		s.Close()
 	}
-	_ = <-served // that it was closed
+	if err := <-served; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 
