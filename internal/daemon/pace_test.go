@@ -22,9 +22,9 @@ func TestKillKeepsPace(t *testing.T) {
 	}
 	s.box.SetTrouble(trouble)
 	s.onCall(func(call int, at sandbox.Moment) {
-		// The upload and the first look at the list may go out together; what
-		// comes then has waited for the second that was asked for.
-		if call == 3 && at == sandbox.Before {
+		// An upload, a look and a list may go out together; what comes then has
+		// waited for the second that was asked for.
+		if call == 4 && at == sandbox.Before {
 			s.kill()
 		}
 	})
