@@ -105,7 +105,9 @@ func (f *field) start() {
 		_, err := Run(f.ctx, Options{Config: f.config, Version: "test", Verify: verifyHere, Log: log, Moved: func(j queue.Job) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.state[j.Path] = j.State
+			if f.state[j.Path] != queue.Done { // two workers may tell of a job the other way round
+				f.state[j.Path] = j.State
+			}
 			close(f.moved)
 			f.moved = make(chan struct{})
 		}})
