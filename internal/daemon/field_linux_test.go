@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -446,7 +448,13 @@ func TestField(t *testing.T) {
 		must(t, ".", "smbclient", client("put ../../testdata/scans/letter.pdf letter.pdf; put ../../testdata/scans/note.heic note.heic; put ../../testdata/scans/telegram.gif telegram.gif")...)
 		must(t, ".", "smbclient", client("put ../../testdata/scans/recipe.png recipe.tmp; rename recipe.tmp recipe.png")...)
 		big := filepath.Join(f.dir, "big.png") // takes long enough to be held
-		if err := os.WriteFile(big, append(sample(t, "recipe.png"), make([]byte, 15<<20)...), 0o644); err != nil {
+		picture := image.NewNRGBA(image.Rect(0, 0, 2000, 1800))
+		for i := range picture.Pix {
+			picture.Pix[i] = byte(i * i >> 7)
+		}
+		var content bytes.Buffer
+		encoder := png.Encoder{CompressionLevel: png.NoCompression}
+		if err := errors.Join(encoder.Encode(&content, picture), os.WriteFile(big, content.Bytes(), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 		hesitate(t, filepath.Join(f.scans(), "big.png"), "smbclient", client("put "+big+" big.png")...)
