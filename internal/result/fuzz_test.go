@@ -16,7 +16,7 @@ func FuzzNames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, original string) {
 		if original != filepath.Base(original) || original == "." || original == ".." || original == string(filepath.Separator) {
-			t.Skip("not the name of a file")
+			return // not the name of a file
 		}
 		for _, format := range []string{"txt", "docx", "json", "csv", "xlsx"} {
 			seen := map[string]bool{}

@@ -150,10 +150,10 @@ func TestMoveOriginalAfterKill(t *testing.T) {
 			},
 			"copied, not removed": func(d desk, temp string) { os.Link(d.at("letter.pdf"), filepath.Join(dir, "letter.pdf")) },
 		} {
+			if name == "half copied" && strings.HasPrefix(dir, os.TempDir()) {
+				continue // nothing is copied on one disk
+			}
 			t.Run(name, func(t *testing.T) {
-				if name == "half copied" && strings.HasPrefix(dir, os.TempDir()) {
-					t.Skip("nothing is copied on one disk")
-				}
 				d := newDesk(t)
 				os.RemoveAll(dir)
 				if err := os.Mkdir(dir, 0o755); err != nil {
