@@ -765,6 +765,10 @@ func (f *folder) settle(ctx context.Context, c *candidate) (*File, error) {
 		}
 		// Nobody reads it again before it changes; then it begins anew.
 		f.settling.put(c, time.Now().Add(f.endsWithin()))
+		if f.once { // somebody waits for it
+			f.w.log.Info("scan not taken yet: its end is missing, waiting whether it comes",
+				keyFolder, f.Path, keyFile, c.path, keyError, err, "seconds", f.endsWithin().Seconds())
+		}
 		return nil, nil
 	case errors.As(err, new(*examineError)):
 		f.settling.put(c, time.Now().Add(f.recheck()))

@@ -885,6 +885,17 @@ func TestOnce(t *testing.T) {
 	})
 }
 
+// Somebody waits for it: it is said why.
+func TestOnceWithoutEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, root string) {
+		write(t, pdf[:len(pdf)/2], root, "letter.pdf")
+		once(t, mustNew(t, d.config(Folder{Path: root})))
+		if !strings.Contains(d.logged(), "its end is missing") || !strings.Contains(d.logged(), "seconds=60") {
+			t.Errorf("the log says nothing of it:\n%s", d.logged())
+		}
+	})
+}
+
 func TestOnceFails(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk, dir string) {
 		a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")

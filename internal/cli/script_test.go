@@ -162,8 +162,11 @@ func scans(ts *testscript.TestScript, _ bool, args []string) {
 func big(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(ts.MkAbs(args[0]))
 	check(ts, err)
-	_, err = f.WriteString("\xff\xd8\xff\xe0\x00\x10JFIF\x00")
-	check(ts, errors.Join(err, f.Truncate(int64(number(ts, args[1]))), f.Close()))
+	size := int64(number(ts, args[1]))
+	_, err = f.WriteString("\xff\xd8\xff\xe0\x00\x10JFIF\x00" + strings.Repeat("\x00", 9) + "\xff\xda\x00\x02")
+	check(ts, err)
+	_, err = f.WriteAt([]byte("\xff\xd9"), size-2)
+	check(ts, errors.Join(err, f.Close()))
 }
 
 func service(ts *testscript.TestScript, neg bool, args []string) {
