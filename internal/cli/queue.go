@@ -249,6 +249,12 @@ func (a *app) show(j control.Job) error {
 	if j.Pages > 0 {
 		row("pages", strconv.Itoa(j.Pages))
 	}
+	switch {
+	case j.Part > 0:
+		row("part", fmt.Sprintf("%d of %d", j.Part, j.Parts))
+	case j.Parts > 0:
+		row("parts", strconv.Itoa(j.Parts))
+	}
 	row("content", j.Content)
 	if j.SameAs != 0 {
 		row("same as", fmt.Sprintf("job %d", j.SameAs))

@@ -31,6 +31,8 @@ type Job struct {
 	Document string      `json:"document,omitempty"`
 	Mark     string      `json:"mark,omitempty"`
 	Pages    int         `json:"pages,omitempty"`
+	Parts    int         `json:"parts,omitempty"` // that the scan is sent in, if it is too big to be sent whole
+	Part     int         `json:"part,omitempty"`  // the one that it is at, from 1
 	Results  []Result    `json:"results"`
 	Attempts int         `json:"attempts"`
 	Looks    int         `json:"looks,omitempty"` // how often the service was asked for it
@@ -71,9 +73,15 @@ const (
 func View(j queue.Job, holds []queue.Hold) Job {
 	v := Job{
 		ID: j.ID, State: j.State, Scan: j.Path, Moved: j.Moved, Folder: j.Folder, Action: j.Options.Action,
-		Size: j.Size, SameAs: j.Twin, Document: j.Document, Mark: j.Mark, Pages: cmp.Or(j.Pages, j.Counted),
+		Size: j.Size, SameAs: j.Twin, Document: j.Document, Mark: j.Mark, Pages: cmp.Or(j.Pages, j.Counted), Parts: len(j.Parts),
 		Results: []Result{}, Attempts: j.Attempts, Looks: j.Looks, Error: j.Error, Cancel: j.Cancel, Next: next(j, holds),
 		Due: j.Due, Added: j.Added, Sent: j.Sent, Uploaded: j.Uploaded, Finished: j.Finished,
+	}
+	if n := j.Part(); len(j.Parts) > 1 && n < len(j.Parts) {
+		v.Part = n + 1
+		if v.Next != "" && !j.State.Final() {
+			v.Next += fmt.Sprintf(" (part %d of %d)", v.Part, len(j.Parts))
+		}
 	}
 	if !j.Content.IsZero() {
 		v.Content = j.Content.String()

@@ -116,6 +116,18 @@ func TestNextNamesTheHoldThatStops(t *testing.T) {
 }
 
 // No story says a bare word of the program's.
+// A scan in parts says which it is at.
+func TestParts(t *testing.T) {
+	j := queue.Job{State: queue.Processing, Document: "d", Pages: 30, Parts: []queue.Part{{From: 1, To: 10, Collected: true}, {From: 11, To: 20}, {From: 21, To: 30}}}
+	if v := View(j, nil); v.Part != 2 || v.Parts != 3 || !strings.HasSuffix(v.Next, " (part 2 of 3)") {
+		t.Errorf("at the second: %d of %d, next %q", v.Part, v.Parts, v.Next)
+	}
+	j.State, j.Parts[1].Collected, j.Parts[2].Collected = queue.Done, true, true
+	if v := View(j, nil); v.Part != 0 || v.Parts != 3 || strings.Contains(v.Next, "part") {
+		t.Errorf("in the end: %d of %d, next %q", v.Part, v.Parts, v.Next)
+	}
+}
+
 func TestSay(t *testing.T) {
 	for _, what := range []string{"noticed", "sending", "uploaded", "unanswered", "not found", "announced", "divided", "part collected",
 		"part lost", "collected", "deleted", "adopted", "results present", "replayed", "retry", "reject", "fail", "gone", "held", "changed",

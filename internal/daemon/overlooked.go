@@ -28,7 +28,7 @@ func Overlooked(c *config.Config, path string) (reason, hint string) {
 			}
 		}
 	}
-	_, err := os.Lstat(path)
+	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no such file, and no job of it is known", `"scandrop queue list --search NAME" finds scans that were moved`
@@ -38,6 +38,14 @@ func Overlooked(c *config.Config, path string) (reason, hint string) {
 		return "it lies in " + away + ", which is never watched", "copy it into a hot folder itself to have it read"
 	case owner == nil:
 		return "it lies in no hot folder of the configuration " + c.Path, "put it into one of those under folders, or add its folder there"
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return "it is a folder", "name a scan in it"
+	case mode&fs.ModeSymlink != 0:
+		return "it is a symbolic link, and those are never followed", "put the scan itself into the hot folder, or make a folder of the configuration of where it lies"
+	case !mode.IsRegular():
+		return "it is not a regular file", "put the scan itself into the hot folder"
 	}
 	f := watcher.Folder{Path: owner.Path, Recursive: owner.Recursive, Include: owner.Include, Exclude: owner.Exclude}
 	if why := watcher.Overlooked(f, path); why != "" {
