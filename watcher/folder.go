@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -897,4 +898,19 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// cost is the processor time that f takes: what a slow share keeps it waiting does not
+// count. It is 0 where the system does not tell, and on some systems too much, see
+// [costsApart].
+func cost(f func()) time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	began, ok := processorTime()
+	f()
+	ended, still := processorTime()
+	if !ok || !still {
+		return 0
+	}
+	return ended - began
 }

@@ -3,7 +3,6 @@ package watcher
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -15,24 +14,11 @@ import (
 // was written to, arrived by a rename or a link.
 const tellsRenames = true
 
-// costsApart says that [cost] does not count what other goroutines do meanwhile.
+// costsApart says that [processorTime] does not count what other goroutines do meanwhile.
 const costsApart = true
 
-// cost is the processor time that f takes: what a slow share keeps it waiting does not
-// count.
-func cost(f func()) time.Duration {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	began, ok := threadTime()
-	f()
-	ended, still := threadTime()
-	if !ok || !still {
-		return 0
-	}
-	return ended - began
-}
-
-func threadTime() (time.Duration, bool) {
+// processorTime is that of the thread.
+func processorTime() (time.Duration, bool) {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
 		return 0, false

@@ -13,22 +13,11 @@ import (
 // before they were asked for less surely.
 const tellsRenames = false
 
-// costsApart says that [cost] does not count what other goroutines do meanwhile.
+// costsApart says that [processorTime] does not count what other goroutines do meanwhile.
 const costsApart = false
 
-// cost is the processor time of the whole process while f runs, and so at least that of
-// f: it cannot be told of one goroutine here.
-func cost(f func()) time.Duration {
-	began, ok := processTime()
-	f()
-	ended, still := processTime()
-	if !ok || !still {
-		return 0
-	}
-	return ended - began
-}
-
-func processTime() (time.Duration, bool) {
+// processorTime is that of the whole process: it cannot be told of one thread here.
+func processorTime() (time.Duration, bool) {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
 		return 0, false
