@@ -587,37 +587,34 @@ func (f *folder) infos(files []listed) iter.Seq2[listed, fs.FileInfo] {
 
 // look is the visitor that makes a candidate of a file that is not known.
 func (f *folder) look(path string, info fs.FileInfo) error {
-	if f.settling.has(path, info) {
-		return nil
-	}
-	known, err := f.w.known(path, info)
-	if err != nil {
+	if old, err := f.old(path, info); old || err != nil {
 		return err
-	}
-	if known {
-		f.settling.drop(path)
-		return nil
 	}
 	// On Windows a folder may list the size and time that a file had when it was
 	// last opened.
-	if info, err = os.Lstat(path); err != nil {
+	info, err := os.Lstat(path)
+	if err != nil {
 		return nil
 	}
 	return f.see(path, info)
 }
 
-// see begins, or begins anew, to wait for a file unless it is known like this.
-func (f *folder) see(path string, info fs.FileInfo) error {
+// old reports whether a file that looks like this is waited for already, or taken.
+func (f *folder) old(path string, info fs.FileInfo) (bool, error) {
 	if f.settling.has(path, info) {
-		return nil
+		return true, nil
 	}
 	known, err := f.w.known(path, info)
-	if err != nil {
-		return err
-	}
-	if known {
+	if known && err == nil {
 		f.settling.drop(path)
-		return nil
+	}
+	return known, err
+}
+
+// see begins, or begins anew, to wait for a file unless it is known like this.
+func (f *folder) see(path string, info fs.FileInfo) error {
+	if old, err := f.old(path, info); old || err != nil {
+		return err
 	}
 	f.settling.see(path, info, f.still(f.settling.byPath[path]))
 	return nil
