@@ -348,7 +348,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "simulation: some files are not noticed", guard: "P1",
-		file: "watcher/folder.go", old: "\tif known {\n\t\tf.settling.drop(path)\n\t\treturn nil\n\t}\n\t// On Windows", new: "\tif known || info.Size() == 521 {\n\t\tf.settling.drop(path)\n\t\treturn nil\n\t}\n\t// On Windows",
+		file: "watcher/folder.go", old: "\tif old, err := f.old(path, info); old || err != nil {\n\t\treturn err\n\t}\n\t// On Windows", new: "\tif old, err := f.old(path, info); old || err != nil || info.Size() == 521 {\n\t\treturn err\n\t}\n\t// On Windows",
 		pkg: "internal/daemon", tests: "^TestSimulation$",
 	},
 	{
