@@ -173,13 +173,14 @@ func (q *Queue) Release(key string) (int, error) {
 // releaseIdle lifts the holds that are tried by an upload and that no upload
 // waits behind, and those of folders that are not configured any more: nothing
 // else would ever lift them.
-func (t *tx) releaseIdle() {
-	t.release(func(h Hold) bool {
-		if t.removed(h.Folder) {
-			return h.Cause != Removed || !t.waits(h.Folder)
-		}
-		return (h.probedByUpload() || h.Cause == Limit) && !t.anyWaits(h)
-	})
+func (t *tx) releaseIdle() { t.release(t.idle) }
+
+// idle reports whether nothing waits behind the hold.
+func (t *tx) idle(h Hold) bool {
+	if t.removed(h.Folder) {
+		return h.Cause != Removed || !t.waits(h.Folder)
+	}
+	return (h.probedByUpload() || h.Cause == Limit) && !t.anyWaits(h)
 }
 
 // removed reports whether the folder is one that scans are no longer taken from.
@@ -201,14 +202,23 @@ func (t *tx) waits(folder string) bool {
 // holdRemoved holds the folders that were taken out of the configuration while
 // scans of them wait, and lets go those that are in it.
 func (t *tx) holdRemoved() {
+	for _, h := range t.newlyRemoved() {
+		t.hold(h)
+	}
+	t.release(func(h Hold) bool { return h.Cause == Removed && !t.removed(h.Folder) })
+}
+
+// newlyRemoved lists the holds of folders that were taken out of the configuration,
+// while scans of them wait, and that are not held yet.
+func (t *tx) newlyRemoved() (holds []Hold) {
 	for path := range t.folders {
 		h := Hold{Cause: Removed, Folder: path,
 			Reason: "it is not in the configuration any more, and scans of it wait: put it back, or cancel them"}
 		if _, stands := t.holds[h.Key()]; !stands && t.removed(path) && t.waits(path) {
-			t.hold(h)
+			holds = append(holds, h)
 		}
 	}
-	t.release(func(h Hold) bool { return h.Cause == Removed && !t.removed(h.Folder) })
+	return holds
 }
 
 // SetFolders takes scans from these folders from now on, within these limits, as if

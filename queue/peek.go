@@ -3,15 +3,17 @@ package queue
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 
 	bolt "go.etcd.io/bbolt"
 )
 
 // Peek opens a queue file for reading only: whatever would change it fails. It
-// sees the file as it is, also what only a next start would tidy up. Of c only
-// Path, Timeout, Folders and Limits matter. Its errors are those of [Open]; that
-// there is no file is one.
+// sees the jobs as they are, also what only a next start would tidy up, and the
+// holds as they would be then; a file of an older version is read as it is, see
+// [Queue.Behind]. Of c only Path, Installation, Timeout, Folders and Limits
+// matter. Its errors are those of [Open]; that there is no file is one.
 func Peek(c Config) (*Queue, error) {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
@@ -38,6 +40,7 @@ func Peek(c Config) (*Queue, error) {
 		if err != nil || version == 0 {
 			return err
 		}
+		q.behind = fileVersion - version
 		err = t.bucket(bucketFolders).ForEach(func(k, v []byte) error {
 			var f folder
 			defer func() { q.folders[string(k)] = f }()
@@ -46,11 +49,22 @@ func Peek(c Config) (*Queue, error) {
 		if err != nil {
 			return err
 		}
-		return t.bucket(bucketHolds).ForEach(func(k, v []byte) error {
+		err = t.bucket(bucketHolds).ForEach(func(k, v []byte) error {
 			var h Hold
 			defer func() { q.holds[string(k)] = h }()
 			return json.Unmarshal(v, &h)
 		})
+		if err != nil {
+			return err
+		}
+		for _, h := range t.newlyRemoved() {
+			h.Since = t.now
+			q.holds[h.Key()] = h
+		}
+		maps.DeleteFunc(q.holds, func(_ string, h Hold) bool {
+			return h.Cause == Removed && !t.removed(h.Folder) || t.idle(h)
+		})
+		return nil
 	})
 	if err != nil {
 		q.db.Close()
@@ -58,6 +72,10 @@ func Peek(c Config) (*Queue, error) {
 	}
 	return q, nil
 }
+
+// Behind is how many versions older than this code's the form of a file is that was
+// opened by [Peek]; 0 for any other, as [Open] brings it up to date.
+func (q *Queue) Behind() int { return q.behind }
 
 // Foresee says what [Queue.Add] would make of a scan, and changes nothing. The
 // job has no ID. What a restored queue would find at the service is not foreseen.

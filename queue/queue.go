@@ -100,6 +100,7 @@ type Queue struct {
 	looksLast          bool          // a look was claimed since the last upload was
 	changed            chan struct{} // closed, and replaced, when something changed
 
+	behind    int   // versions; see Behind
 	uncertain error // wraps ErrUncertain; nil while all is well
 }
 

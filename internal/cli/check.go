@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,20 +10,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"scandrop/internal/config"
+	"scandrop/internal/control"
 	"scandrop/internal/daemon"
-	"scandrop/internal/hwocr"
 	"scandrop/queue"
 )
 
-// A finding is one line of check. Its keys are a contract.
+// A finding is one line of check. Its keys are a contract. A warning is ok, and
+// says all the same what may become a problem.
 type finding struct {
 	What    string `json:"what"`
 	OK      bool   `json:"ok"`
+	Warning bool   `json:"warning,omitempty"`
 	Problem string `json:"problem,omitempty"`
 	Hint    string `json:"hint,omitempty"`
 	status  int
@@ -33,51 +37,32 @@ func (a *app) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong, and how to mend it",
-		Long: `Check the configuration, the token, the state folder, every hot folder, and
-whether the service answers. Nothing is uploaded. Exit status 2 means that the
-configuration, or what it names, cannot be used; 1 that something else is wrong.`,
+		Long: `Check the configuration, the state folder, what is held, every hot folder, as the
+account of the installed service where there is one, the token, whether the
+service answers, what the account's balance is, the clock, the room on the disks,
+and the addresses that are listened on. Nothing is uploaded. Exit status 2 means
+that the configuration, or what it names, cannot be used; 1 that something else is
+wrong. A warning is no error.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if syntax {
 				_, err := a.load()
 				return err
 			}
-			conf, err := a.load()
+			conf, err := config.Load(a.configPath(), config.Process())
+			if mistakes := (config.Errors)(nil); asJSON && errors.As(err, &mistakes) {
+				return a.report(mistaken(mistakes), true)
+			}
 			if err != nil {
 				return err
 			}
 			if fix {
 				a.mend(conf)
-			}
-			findings := a.findings(c.Context(), conf)
-			if asJSON {
-				e := json.NewEncoder(plainJSON{a.Out})
-				e.SetIndent("", "  ")
-				if err := e.Encode(findings); err != nil {
+				if conf, err = config.Load(conf.Path, config.Process()); err != nil {
 					return err
 				}
 			}
-			status := ExitFine
-			for _, f := range findings {
-				if !f.OK && (status == ExitFine || f.status == ExitUsage) {
-					status = f.status
-				}
-				if asJSON {
-					continue
-				}
-				if f.OK {
-					fmt.Fprintf(a.Out, "ok    %s\n", clean(f.What))
-					continue
-				}
-				fmt.Fprintf(a.Out, "WRONG %s: %s\n", clean(f.What), clean(f.Problem))
-				if f.Hint != "" {
-					fmt.Fprintf(a.Out, "      hint: %s\n", clean(f.Hint))
-				}
-			}
-			if status != ExitFine {
-				return &statusError{Status: status}
-			}
-			return nil
+			return a.report((&checkup{app: a, conf: conf}).all(c.Context()), asJSON)
 		},
 	}
 	c.Flags().BoolVar(&syntax, "syntax", false, "read the configuration, and look at nothing else")
@@ -86,88 +71,295 @@ configuration, or what it names, cannot be used; 1 that something else is wrong.
 	return c
 }
 
-func (a *app) findings(ctx context.Context, conf *config.Config) []finding {
-	findings := []finding{{What: "configuration " + conf.Path, OK: true}}
-	add := func(what string, status int, hint string, err error) {
-		f := finding{What: what, OK: err == nil, status: status, Hint: hint}
-		if err != nil {
-			f.Problem = err.Error()
-		} else {
-			f.Hint = ""
+// report prints the findings, and says by its error how bad they are.
+func (a *app) report(findings []finding, asJSON bool) error {
+	if asJSON {
+		if err := a.writeJSON(findings); err != nil {
+			return err
 		}
-		findings = append(findings, f)
 	}
+	status := ExitFine
+	for _, f := range findings {
+		if !f.OK && (status == ExitFine || f.status == ExitUsage) {
+			status = f.status
+		}
+		if asJSON {
+			continue
+		}
+		switch {
+		case f.Warning:
+			fmt.Fprintf(a.Out, "warn  %s: %s\n", clean(f.What), clean(f.Problem))
+		case f.OK:
+			fmt.Fprintf(a.Out, "ok    %s\n", clean(f.What))
+		default:
+			fmt.Fprintf(a.Out, "WRONG %s: %s\n", clean(f.What), clean(f.Problem))
+		}
+		if f.Hint != "" {
+			fmt.Fprintf(a.Out, "      hint: %s\n", clean(f.Hint))
+		}
+	}
+	if status != ExitFine {
+		return &statusError{Status: status}
+	}
+	return nil
+}
 
-	backlogs, _ := daemon.Backlogs(ctx, conf, pagesTool(), backlogTime) // before the queue is ours; what is wrong with it comes next
-	for _, b := range backlogs {
-		add("first look: "+b.String(), 0, "", nil)
+// mistaken are the findings where the configuration cannot be read.
+func mistaken(mistakes config.Errors) (all []finding) {
+	for _, p := range mistakes {
+		all = append(all, finding{What: "configuration " + p.File, Problem: withoutHint(p), Hint: p.Hint, status: ExitUsage})
 	}
-	q, err := a.openQueue(conf)
+	return all
+}
+
+// withoutHint is the problem without its way out, which is said apart.
+func withoutHint(p config.Problem) string {
+	p.Hint = ""
+	return p.Error()
+}
+
+// A checkup gathers findings.
+type checkup struct {
+	*app
+	conf     *config.Config
+	findings []finding
+	status   *control.Status // the daemon's; nil if none answers
+	worker   worker
+}
+
+// add adds a finding: fine where err is nil, else with the status that it ends
+// check with, and the way out.
+func (c *checkup) add(what string, status int, hint string, err error) {
+	f := finding{What: what, OK: err == nil}
+	if err != nil {
+		f.Problem, f.Hint, f.status = err.Error(), hint, status
+	}
+	c.findings = append(c.findings, f)
+}
+
+func (c *checkup) fine(what string) { c.add(what, 0, "", nil) }
+
+func (c *checkup) warn(what, problem, hint string) {
+	c.findings = append(c.findings, finding{What: what, OK: true, Warning: true, Problem: problem, Hint: hint})
+}
+
+// mistake adds a finding about what the configuration names.
+func (c *checkup) mistake(what string, err error) {
+	hint := ""
+	if p, ok := errors.AsType[config.Problem](err); ok {
+		hint, p.Hint = p.Hint, ""
+		err = p
+	}
+	c.add(what, ExitUsage, hint, err)
+}
+
+// all looks at everything, what others build on first.
+func (c *checkup) all(ctx context.Context) []finding {
+	c.fine("configuration " + c.conf.Path)
+	for _, w := range c.conf.Warnings {
+		c.warn("configuration "+c.conf.Path, withoutHint(w), w.Hint)
+	}
+	c.version(ctx)
+	c.service()
+	backlogs, _ := daemon.Backlogs(ctx, c.conf, pagesTool(), backlogTime) // what is wrong with the queue comes next
+	for _, b := range backlogs {
+		c.fine("first look: " + b.String())
+	}
+	ask := c.askService(ctx)
+	c.queue(ask.documents)
+	c.folders()
+	if what, hint, err := daemon.CheckEvents(c.conf); what != "" {
+		c.add(what, ExitFailed, hint, err)
+	}
+	c.listeners()
+	for _, n := range c.conf.Notices {
+		_, err := n.Secret()
+		if len(n.Command) > 0 {
+			_, err = exec.LookPath(n.Command[0])
+		}
+		c.mistake("notice by "+n.Name(), err)
+	}
+	c.answers(ask)
+	return c.findings
+}
+
+// version says which scandrop this is, and whether the daemon is the same.
+func (c *checkup) version(ctx context.Context) {
+	what := "version " + buildVersion()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		what += " (" + info.GoVersion + ")"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client, err := control.Dial(ctx, c.conf.State)
+	if err == nil {
+		defer client.Close()
+		if s, err := client.Status(ctx); err == nil {
+			c.status = &s
+		}
+	}
+	if c.status != nil && c.status.Version != buildVersion() {
+		c.warn(what, "the daemon that runs is "+c.status.Version, `"scandrop service restart" has it run this one`)
+		return
+	}
+	c.fine(what)
+}
+
+// queue looks at the state folder, and at what the queue holds, for reading only.
+func (c *checkup) queue(documents []document) {
+	what := "state " + c.conf.State
+	try, isNew := daemon.TryState(c.conf)
+	if c.status != nil {
+		c.fine(what + " (the daemon that runs has it)")
+		for _, h := range c.status.Holds {
+			c.hold(h.Name, h.Reason)
+		}
+		for _, f := range c.status.Folders {
+			if f.Error != "" && len(f.Held) == 0 {
+				c.add("folder "+f.Path+" (as the daemon sees it)", ExitFailed, "see that it is there, and that the daemon may use it", errors.New(f.Error))
+			}
+		}
+		return
+	}
+	q, err := daemon.Look(c.conf, verifyApart)
 	state := &daemon.StateError{}
 	switch {
 	case errors.Is(err, queue.ErrInUse):
-		add("state "+conf.State+" (a daemon has the queue)", 0, "", nil)
+		c.fine(what + " (a daemon has the queue)")
+		return
+	case errors.Is(err, fs.ErrPermission) && c.worker.others():
+		c.warn(what, "it is for the service's account "+c.worker.account+" alone", "an administrator's check tells more")
+		return
 	case errors.As(err, &state):
 		status := ExitFailed
 		if state.Config {
 			status = ExitUsage
 		}
-		add("state "+conf.State, status, state.Hint, state.Err)
-	default:
-		add("state "+conf.State, ExitFailed, "", err)
+		c.add(what, status, state.Hint, state.Err)
+		return
 	}
-	if q != nil {
-		defer q.Close()
-		for _, h := range q.Holds() {
-			// Whether the folder can be used says nothing of these.
-			own := h.Cause == queue.Removed || h.Cause == queue.Limit || h.Cause == queue.Profile
-			if _, err := checkFolder(h.Folder); h.Folder != "" && !own && err == nil {
-				add("hold "+h.Key()+" (over: the next run lifts it)", 0, "", nil)
+	if isNew && c.worker.makesState(c.conf) {
+		c.fine(what + " (made at the first start)")
+	} else {
+		c.place(what, "name a folder under `state` in which scandrop may write", isNew, c.worker.try(try))
+	}
+	if q == nil {
+		return
+	}
+	defer q.Close()
+	if q.Behind() > 0 {
+		c.fine("queue (an older version's: the next run brings it up to date, and keeps a copy)")
+	}
+	for _, h := range q.Holds() {
+		// Whether the folder can be used says nothing of these.
+		own := h.Cause == queue.Removed || h.Cause == queue.Limit || h.Cause == queue.Profile
+		if h.Folder != "" && !own && (daemon.Try{Path: h.Folder, Write: true}).Do().Problem == "" {
+			c.fine("hold " + h.Key() + " (over: the next run lifts it)")
+			continue
+		}
+		c.hold(h.Key(), h.Reason)
+	}
+	for _, d := range documents {
+		if namesLost(q, d) {
+			c.add("names at the service", ExitFailed, "an upload that is never answered will wait for you; tell the service's support",
+				fmt.Errorf("its list does not give file names back (document %s)", d.ID))
+			break
+		}
+	}
+}
+
+func (c *checkup) hold(name, reason string) {
+	c.add("hold "+name, ExitFailed, `"scandrop queue release" lifts it; what is not over holds again`, errors.New(reason))
+}
+
+// folders tries, as who does the work, what the daemon does in every folder.
+func (c *checkup) folders() {
+	for _, f := range c.conf.Folders {
+		t := c.worker.try(daemon.Try{Path: f.Path, Write: true})
+		what := "folder " + f.Path
+		if t.Kind != "" && t.Problem == "" {
+			what += fmt.Sprintf(" (%s: looked at every %v)", t.Kind, f.Rescan)
+			if f.Watch == "events" {
+				c.warn(what, "events are asked for, and a "+t.Kind+" sends none of what others change", "leave folders[].watch away, or set it to poll")
+			}
+		}
+		if t.Absent {
+			t.Hint = "make it, mount it, or correct folders[].path"
+			if parentThere(f.Path) {
+				t.Hint += `; "scandrop check --fix" makes it`
+			}
+		}
+		c.place(what, "", false, t)
+		for _, dir := range []string{f.Originals.Done, f.Originals.Failed} {
+			if dir == config.Stay {
 				continue
 			}
-			add("hold "+h.Key(), ExitFailed, `"scandrop queue release" lifts it; what is not over holds again`, errors.New(h.Reason))
+			t := c.worker.try(daemon.Try{Path: dir, Write: true})
+			if t.Absent { // made when it is wanted
+				t = c.worker.try(daemon.Try{Path: filepath.Dir(dir), Write: true})
+			}
+			c.place("folder "+dir+" (for originals)", "correct folders[].originals", t.Path != dir, t)
 		}
 	}
-	if conf.Status.Listen != "" {
-		add("page "+conf.Status.Listen, ExitFailed, `scans are read without it; choose another address for status.listen, or "" for no page`, daemon.CheckPage(conf))
+	if c.conf.Log.File != "" {
+		t := c.worker.try(daemon.Try{Path: c.conf.Log.File, File: true, Write: true})
+		if t.Absent {
+			t = c.worker.try(daemon.Try{Path: filepath.Dir(c.conf.Log.File), Write: true})
+		}
+		c.place("log "+c.conf.Log.File, "correct log.file", t.Path != c.conf.Log.File, t)
 	}
-	for _, f := range conf.Folders {
-		hint, err := checkFolder(f.Path)
-		add("folder "+f.Path, ExitUsage, hint, err)
-	}
-	if what, hint, err := daemon.CheckEvents(conf); what != "" {
-		add(what, ExitFailed, hint, err)
-	}
+}
 
-	mistake := func(what string, err error) {
-		hint := ""
-		if p, ok := errors.AsType[config.Problem](err); ok {
-			hint, p.Hint = p.Hint, ""
-			err = p
-		}
-		add(what, ExitUsage, hint, err)
+func parentThere(path string) bool {
+	info, err := os.Stat(filepath.Dir(path))
+	return err == nil && info.IsDir()
+}
+
+// place adds what came of trying a place; above says that it was that above it.
+func (c *checkup) place(what, hint string, above bool, t daemon.Trial) {
+	problem := t.Problem
+	if above && problem != "" {
+		problem = fmt.Sprintf("it cannot be made in %s: %s", t.Path, problem)
 	}
-	if conf.Webhook.Listen != "" {
-		url, err := daemon.WebhookURL(conf)
+	if problem != "" && c.worker.asked() {
+		problem = c.worker.account + ", the service's account: " + problem
+		if !t.Absent {
+			t.Hint = `"scandrop service install" gives that account leave; else let it read and write there`
+		}
+	}
+	text, short := t.Scarce()
+	switch {
+	case problem != "" && c.worker.others():
+		c.warn(what, problem, "that was tried as you, and the service runs as "+c.worker.account+": an administrator's check tries it as that account")
+	case problem != "":
+		c.add(what, ExitUsage, cmp.Or(t.Hint, hint), errors.New(problem))
+	case short:
+		c.add(what, ExitFailed, "free some of it: until then nothing is sent", errors.New(text))
+	case text != "":
+		c.warn(what, text, "free some of it before it is full: then nothing is sent any more")
+	default:
+		c.fine(what)
+	}
+}
+
+// listeners tries the addresses that the daemon listens on.
+func (c *checkup) listeners() {
+	if c.conf.Status.Listen != "" {
+		c.add("page "+c.conf.Status.Listen, ExitFailed, `scans are read without it; choose another address for status.listen, or "" for no page`, daemon.CheckPage(c.conf))
+	}
+	if c.conf.Webhook.Listen != "" {
+		url, err := daemon.WebhookURL(c.conf)
 		if err == nil {
-			_, err = conf.WebhookSecret()
+			_, err = c.conf.WebhookSecret()
 		}
-		mistake("webhook "+url, err)
-	}
-	for _, n := range conf.Notices {
-		_, err := n.Secret()
-		if len(n.Command) > 0 {
-			_, err = exec.LookPath(n.Command[0])
+		if err == nil && c.status == nil {
+			if err := daemon.CheckListen(c.conf.Webhook.Listen); err != nil {
+				c.add("webhook "+url, ExitFailed, "results are collected without it; choose another address for webhook.listen", err)
+				return
+			}
 		}
-		mistake("notice by "+n.Name(), err)
+		c.mistake("webhook "+url, err)
 	}
-	err = conf.CheckToken()
-	mistake("token", err)
-	if err == nil {
-		what, hint, err := a.checkService(ctx, conf, q)
-		add(what, ExitFailed, hint, err)
-	}
-	return findings
 }
 
 // mend does what harms nobody, and says so: it makes hot folders whose parent is
@@ -191,63 +383,20 @@ func (a *app) mend(conf *config.Config) {
 	}
 }
 
-// checkFolder tries what the daemon will do in a hot folder.
-func checkFolder(path string) (hint string, err error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "make it, mount it, or correct folders[].path", errors.New("it does not exist")
-	case err != nil:
-		return "let this user read it", err
-	case !info.IsDir():
-		return "name a folder under folders[].path", errors.New("it is not a folder")
-	}
-	if _, err := os.ReadDir(path); err != nil {
-		return "let this user read it", err
-	}
-	f, err := os.CreateTemp(path, ".scandrop-check-*")
-	if err != nil {
-		return "let this user write in it: results are written next to the scans", err
-	}
-	return "", errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// checkService lists a few documents: that takes the token, and shows whether
-// the names of our uploads come back.
-func (a *app) checkService(ctx context.Context, conf *config.Config, q *queue.Queue) (what, hint string, err error) {
-	what = "service " + conf.API.URL
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	api, err := daemon.NewClient(conf, nil, nil, buildVersion(), nil)
-	if err != nil {
-		return what, "", err
-	}
-	n := 0
-	for d, err := range api.Documents(ctx, 50) {
-		if err != nil {
-			explained, _ := errors.AsType[*statusError](explainService(err))
-			if explained != nil {
-				hint = explained.Hint
+// tryOut is the hidden command by which check tries places as another account: it
+// reads what to try, and writes what came of it.
+func (a *app) tryOut() *cobra.Command {
+	return &cobra.Command{
+		Use:    "try",
+		Short:  "Try what the standard input names",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var t daemon.Try
+			if err := json.NewDecoder(a.In).Decode(&t); err != nil {
+				return usage("", "%w", err)
 			}
-			return what, hint, err
-		}
-		if namesLost(q, d) {
-			return what, "an upload that is never answered will wait for you; tell the service's support",
-				fmt.Errorf("its list does not give file names back (document %s)", d.ID)
-		}
-		if n++; n == 50 {
-			break
-		}
+			return json.NewEncoder(a.Out).Encode(t.Do())
+		},
 	}
-	return what, "", nil
-}
-
-// namesLost reports whether the document is one of ours and has lost our mark.
-func namesLost(q *queue.Queue, d hwocr.Document) bool {
-	if q == nil {
-		return false
-	}
-	j, err := q.ByDocument(d.ID)
-	ours, _ := q.Installation().Find(filepath.Base(d.Name))
-	return err == nil && j.Mark != "" && !j.Bears(ours)
 }

@@ -198,7 +198,7 @@ Open a terminal, and type: scandrop demo
 		return usage("see "+c.CommandPath()+" --help", "%w", err)
 	})
 	root.AddCommand(a.demo(), a.init(), a.check(), a.plan(), a.run(), a.status(), a.why(), a.open(),
-		a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages())
+		a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages(), a.tryOut())
 	for _, c := range root.Commands() {
 		strictArgs(c)
 	}
@@ -229,14 +229,17 @@ func strictArgs(c *cobra.Command) {
 	}
 }
 
+// configPath is the configuration file that is meant.
+func (a *app) configPath() string {
+	if a.config != "" {
+		return a.config
+	}
+	return config.DefaultPath(config.Process())
+}
+
 // load reads the configuration and prints its warnings.
 func (a *app) load() (*config.Config, error) {
-	env := config.Process()
-	path := a.config
-	if path == "" {
-		path = config.DefaultPath(env)
-	}
-	c, err := config.Load(path, env)
+	c, err := config.Load(a.configPath(), config.Process())
 	if err != nil {
 		return nil, err
 	}

@@ -22,16 +22,11 @@ const (
 // quietDesk finds the desk without a word on any trouble: a shell that completes
 // a line shows nothing else. It makes nothing that is not there.
 func (a *app) quietDesk(ctx context.Context, f func(desk)) {
-	env := config.Process()
-	path := a.config
-	if path == "" {
-		path = config.DefaultPath(env)
-	}
-	conf, err := config.Load(path, env)
+	conf, err := config.Load(a.configPath(), config.Process())
 	if err != nil || !exists(conf) {
 		return
 	}
-	d, end, err := a.desk(ctx, conf)
+	d, end, err := a.desk(ctx, conf, toLook)
 	if err != nil {
 		return
 	}

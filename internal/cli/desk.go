@@ -31,13 +31,19 @@ type desk interface {
 	Release(ctx context.Context, name string) (int, error)
 }
 
+// What a desk is wanted for.
+const (
+	toLook   = false // the queue file stays as it is, bit by bit
+	toDecide = true
+)
+
 // withDesk finds the desk of the configuration for f.
-func (a *app) withDesk(ctx context.Context, f func(desk) error) (err error) {
+func (a *app) withDesk(ctx context.Context, decide bool, f func(desk) error) (err error) {
 	conf, err := a.load()
 	if err != nil {
 		return err
 	}
-	d, end, err := a.desk(ctx, conf)
+	d, end, err := a.desk(ctx, conf, decide)
 	if err != nil {
 		return err
 	}
@@ -45,9 +51,14 @@ func (a *app) withDesk(ctx context.Context, f func(desk) error) (err error) {
 	return f(d)
 }
 
-// desk asks the daemon, and opens the file only when none answers. A daemon that
-// has just begun holds the file before it answers.
-func (a *app) desk(ctx context.Context, conf *config.Config) (d desk, end func() error, err error) {
+// desk asks the daemon, and opens the file only when none answers: to decide about
+// jobs, or, to look, for reading only. A daemon that has just begun holds the file
+// before it answers.
+func (a *app) desk(ctx context.Context, conf *config.Config, decide bool) (d desk, end func() error, err error) {
+	open := a.look
+	if decide {
+		open = a.openQueue
+	}
 	for try := 0; ; try++ {
 		client, err := control.Dial(ctx, conf.State)
 		if err == nil {
@@ -56,7 +67,10 @@ func (a *app) desk(ctx context.Context, conf *config.Config) (d desk, end func()
 		if !errors.Is(err, control.ErrNoDaemon) {
 			return nil, nil, err
 		}
-		q, err := a.openQueue(conf)
+		q, err := open(conf)
+		if err == nil && q == nil {
+			return nothing{file{nil, conf}}, func() error { return nil }, nil
+		}
 		if err == nil {
 			return file{q, conf}, q.Close, nil
 		}
@@ -87,12 +101,17 @@ type file struct {
 	conf  *config.Config
 }
 
-func (f file) Status(context.Context) (control.Status, error) {
-	s := control.Status{
+// blank is a status without jobs.
+func (f file) blank() control.Status {
+	return control.Status{
 		Now: time.Now().Round(0), State: f.conf.State, Service: f.conf.API.URL,
 		Jobs: control.Counts{}, Holds: []control.Hold{}, Folders: []control.Folder{}, Pace: control.Pace{Limit: f.conf.API.Rate},
 		Reasons: []string{control.ErrNoDaemon.Error()},
 	}
+}
+
+func (f file) Status(context.Context) (control.Status, error) {
+	s := f.blank()
 	counts, err := f.queue.Counts()
 	if err != nil {
 		return s, err
@@ -173,6 +192,24 @@ func (f file) Forget(_ context.Context, id uint64) (control.Job, error) {
 }
 
 func (f file) Release(_ context.Context, name string) (int, error) { return f.queue.Release(name) }
+
+// nothing is the desk where there is no queue file yet, and none is made, as
+// somebody only wants to look.
+type nothing struct{ file }
+
+func (n nothing) Status(context.Context) (control.Status, error) { return n.blank(), nil }
+
+func (nothing) All(context.Context, control.Filter) iter.Seq2[control.Job, error] {
+	return func(func(control.Job, error) bool) {}
+}
+
+func (nothing) Job(_ context.Context, id uint64) (control.Job, error) {
+	return control.Job{}, fmt.Errorf("job %d: %w", id, queue.ErrNoJob)
+}
+
+func (nothing) ByPath(_ context.Context, path string) (control.Job, error) {
+	return control.Job{}, fmt.Errorf("%s: %w", path, queue.ErrNoJob)
+}
 
 // refused reports whether what was asked of a job does not fit its state.
 func refused(err error) bool {

@@ -223,7 +223,7 @@ func (a *app) token(ctx context.Context, ask *questions, w answers, path, text s
 			err = conf.CheckToken()
 		}
 		if err == nil {
-			_, _, err = a.checkService(ctx, conf, nil)
+			err = a.checkService(ctx, conf)
 		}
 		var refused *hwocr.Error
 		switch {

@@ -67,7 +67,7 @@ func (a *app) queueList() *cobra.Command {
 			if limit > 0 {
 				f.Limit = min(limit, 1000)
 			}
-			return a.withDesk(c.Context(), func(d desk) error {
+			return a.withDesk(c.Context(), toLook, func(d desk) error {
 				s, err := d.Status(c.Context())
 				if err != nil {
 					return err
@@ -213,7 +213,7 @@ func (a *app) queueShow() *cobra.Command {
 		Short: "Tell all that is known of one job",
 		Args:  one("a job, by its number or its scan's file, for example: scandrop queue show 17"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withDesk(c.Context(), func(d desk) error {
+			return a.withDesk(c.Context(), toLook, func(d desk) error {
 				j, err := find(c.Context(), d, args[0])
 				if path, abs := filepath.Abs(args[0]); errors.Is(err, queue.ErrNoJob) && abs == nil && !number(args[0]) {
 					return &statusError{ExitFailed, fmt.Errorf("%s: %w", args[0], queue.ErrNoJob), meant(c.Context(), d, path)}
@@ -318,7 +318,7 @@ func (a *app) queueEach(name, short, long string, do func(desk, context.Context,
 				return usage(`for example: scandrop queue `+name+` 17`, "name the jobs to %s", name)
 			}
 			ctx := c.Context()
-			return a.withDesk(ctx, func(d desk) error {
+			return a.withDesk(ctx, toDecide, func(d desk) error {
 				ids, err := a.choose(ctx, d, args, states)
 				if err != nil {
 					return err
@@ -422,7 +422,7 @@ its own name only: what the service has may be paid for again then.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, keys []string) error {
 			ctx := c.Context()
-			return a.withDesk(ctx, func(d desk) error {
+			return a.withDesk(ctx, toDecide, func(d desk) error {
 				if len(keys) == 0 {
 					keys = []string{"all"}
 				}

@@ -162,7 +162,10 @@ func (a *app) addJobs(conf *config.Config, views []documentView) bool {
 	if !slices.ContainsFunc(views, func(v documentView) bool { return v.Owner == ours }) {
 		return false
 	}
-	q, err := a.openQueue(conf)
+	q, err := a.look(conf)
+	if q == nil && err == nil {
+		return true // there are no jobs
+	}
 	if err != nil {
 		fmt.Fprintf(a.Err, "scandrop: which jobs have them is not known: %s\n", clean(err.Error()))
 		return false
@@ -219,8 +222,8 @@ paid for again.`,
 
 // unneeded refuses documents whose results are not here yet.
 func (a *app) unneeded(conf *config.Config, ids []string) error {
-	q, err := a.openQueue(conf)
-	if err != nil {
+	q, err := a.look(conf)
+	if q == nil || err != nil {
 		return err
 	}
 	defer q.Close()

@@ -10,6 +10,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -32,6 +33,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "try" { // by a test, as another account
+		os.Exit(cli.Main(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, nil))
+	}
 	testscript.Main(m, map[string]func(){
 		"scandrop": func() {
 			os.Exit(cli.Main(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.DirFS(os.Getenv("SAMPLES"))))
@@ -55,6 +59,9 @@ func TestMain(m *testing.M) {
 //	service calls OP MOST      there were at most that many calls of an operation
 //	plant NAME WHOSE           uploads a document past scandrop: ours, namesake, other, stranger, or a scan
 //	configure FILE             puts the service's address in place of $URL
+//	listen NAME...             somebody else listens on ports, which are $NAME from now on
+//	older FILE                 makes the queue file one of the version before
+//	newer FILE                 and one of a version that does not exist yet
 //	hold FILE                  another process's queue: locks the file for the rest of the script
 func TestScripts(t *testing.T) {
 	samples, err := filepath.Abs("../../testdata/scans")
@@ -83,6 +90,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
+			"listen": listen, "older": version(1), "newer": version(1000),
 		},
 	})
 }
@@ -240,8 +248,29 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 
 func configure(ts *testscript.TestScript, _ bool, files []string) {
 	for _, name := range files {
-		text := strings.ReplaceAll(ts.ReadFile(name), "$URL", ts.Getenv("URL"))
+		text := strings.NewReplacer("$URL", ts.Getenv("URL"), "$PORT", ts.Getenv("PORT"), "$OTHER", ts.Getenv("OTHER")).Replace(ts.ReadFile(name))
 		check(ts, os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+func listen(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		check(ts, err)
+		ts.Defer(func() { l.Close() })
+		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+}
+
+// version makes a queue file one of that version.
+func version(n int) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		db, err := bolt.Open(ts.MkAbs(args[0]), 0o600, nil)
+		check(ts, err)
+		err = db.Update(func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte("scandrop")).Put([]byte("version"), []byte(strconv.Itoa(n)))
+		})
+		check(ts, errors.Join(err, db.Close()))
 	}
 }
 

@@ -206,11 +206,7 @@ stopped, and why. Exit status 0 means that it runs, 5 that something is held,
 
 // heldNow asks the daemon itself what is held, if it can be asked.
 func (a *app) heldNow(ctx context.Context, s *service.Status) {
-	path := a.config
-	if path == "" {
-		path = config.DefaultPath(config.Process())
-	}
-	conf, err := config.Load(path, config.Process())
+	conf, err := config.Load(a.configPath(), config.Process())
 	if err != nil {
 		return
 	}

@@ -74,7 +74,7 @@ func (a *app) statusOfFile(ctx context.Context, conf *config.Config, asJSON bool
 	if !exists(conf) {
 		return nobody
 	}
-	d, end, err := a.desk(ctx, conf)
+	d, end, err := a.desk(ctx, conf, toLook)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,16 @@ func (a *app) openQueue(conf *config.Config) (*queue.Queue, error) {
 	return daemon.OpenQueue(conf, daemon.Opening{Verify: verifyApart})
 }
 
+// look opens the configured queue for reading only, nil if there is none, and says
+// where it is of an older version: whoever looks brings nothing up to date.
+func (a *app) look(conf *config.Config) (*queue.Queue, error) {
+	q, err := daemon.Look(conf, verifyApart)
+	if q != nil && q.Behind() > 0 {
+		fmt.Fprintf(a.Err, "scandrop: the queue file is an older version's; the next \"scandrop run\" brings it up to date, and keeps a copy\n")
+	}
+	return q, err
+}
+
 // A verdict is what queue check --json says. Its keys are a contract.
 type verdict struct {
 	File  string `json:"file"`

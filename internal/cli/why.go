@@ -47,7 +47,7 @@ a file that scandrop does not know it says why; the exit status is 1 then.`,
 			if err != nil {
 				return err
 			}
-			d, end, err := a.desk(c.Context(), conf)
+			d, end, err := a.desk(c.Context(), conf, toLook)
 			if err != nil {
 				return err
 			}

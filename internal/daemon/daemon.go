@@ -491,6 +491,9 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 	hold := queue.Hold{Cause: queue.Missing, Folder: folder}
 	if err != nil {
 		hold.Reason = err.Error()
+		if hint := privacyHint(err); hint != "" {
+			hold.Reason += "; " + hint
+		}
 		if d.held(hold.Key()) {
 			return
 		}

@@ -224,7 +224,12 @@ func CheckPage(c *config.Config) error {
 	if _, err := control.Dial(ctx, c.State); err == nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", c.Status.Listen)
+	return CheckListen(c.Status.Listen)
+}
+
+// CheckListen tries whether somebody else listens on the address.
+func CheckListen(address string) error {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -85,20 +84,6 @@ func MakePlan(ctx context.Context, c *config.Config, tool pages.Tool) (Plan, err
 		return Plan{}, err
 	}
 	return p.Plan, p.total()
-}
-
-// peek opens the queue without changing anything; nil if there is none yet.
-func peek(c *config.Config) (*queue.Queue, error) {
-	q, err := queue.Peek(queue.Config{Path: QueuePath(c), Folders: priorities(c), Limits: limits(c)})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case errors.Is(err, queue.ErrInUse):
-		return nil, err
-	case err != nil:
-		return nil, stateError(QueuePath(c), err)
-	}
-	return q, nil
 }
 
 // surveyor is a watcher that only looks.

@@ -13,6 +13,9 @@ func notFolder(err error) bool {
 	return errors.Is(err, windows.ERROR_DIRECTORY) || errors.Is(err, windows.ERROR_PATH_NOT_FOUND)
 }
 
+// refusedByPrivacy is false: Windows refuses by access lists alone.
+func refusedByPrivacy(error) bool { return false }
+
 // tryLock takes the lock of a file, or returns errLocked.
 func tryLock(f *os.File) error {
 	const all = ^uint32(0)

@@ -161,10 +161,21 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 }
 
 // Balance returns how many pages the account may still have read. Only version 3 of
-// the API tells; others answer with an [*Error], most likely of status 404.
+// the API tells: a client of version 2 asks that of the same host where its own does
+// not know. Others answer with an [*Error], most likely of status 404.
 func (c *Client) Balance(ctx context.Context) (int, error) {
+	n, err := c.balance(ctx, c.base)
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusNotFound {
+		if base, found := strings.CutSuffix(c.base, "/v2"); found {
+			return c.balance(ctx, base+"/v3")
+		}
+	}
+	return n, err
+}
+
+func (c *Client) balance(ctx context.Context, base string) (int, error) {
 	const op = "balance"
-	resp, err := c.ask(ctx, op, http.MethodGet, "/users/me")
+	resp, err := c.askAt(ctx, op, http.MethodGet, base+"/users/me")
 	if err != nil {
 		return 0, err
 	}
@@ -194,15 +205,19 @@ func (c *Client) askFor(ctx context.Context, op, method, id, suffix string) (*ht
 
 // ask sends a request without a body. The caller closes the body of the answer.
 func (c *Client) ask(ctx context.Context, op, method, path string) (*http.Response, error) {
-	req, err := c.request(ctx, op, method, path)
+	return c.askAt(ctx, op, method, c.base+path)
+}
+
+func (c *Client) askAt(ctx context.Context, op, method, url string) (*http.Response, error) {
+	req, err := c.request(ctx, op, method, url)
 	if err != nil {
 		return nil, err
 	}
 	return c.send(op, req)
 }
 
-func (c *Client) request(ctx context.Context, op, method, path string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(context.WithValue(ctx, opKey{}, op), method, c.base+path, nil)
+func (c *Client) request(ctx context.Context, op, method, url string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(context.WithValue(ctx, opKey{}, op), method, url, nil)
 	if err != nil {
 		return nil, &Error{Op: op, Err: err}
 	}

@@ -331,6 +331,21 @@ func TestBalance(t *testing.T) {
 	}
 }
 
+// Version 2 does not tell the balance; version 3 of the same host may.
+func TestBalanceOfVersion3(t *testing.T) {
+	for path, want := range map[string]int{"/api/v3/users/me": 7, "/api/v2/users/me": 7, "/other": 0} {
+		got, err := client(t, "", roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path != path {
+				return always(404, "", typeKey, jsonType).RoundTrip(r)
+			}
+			return always(200, `{"balance":7}`, typeKey, jsonType).RoundTrip(r)
+		})).Balance(t.Context())
+		if got != want || (err == nil) != (want > 0) {
+			t.Errorf("%s: %d, %v", path, got, err)
+		}
+	}
+}
+
 // A redirect must neither be followed nor carry the token on, whatever its target.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	var strayed atomic.Int32

@@ -69,7 +69,7 @@ func (c *Client) Upload(ctx context.Context, u Upload) (Document, error) {
 }
 
 func (c *Client) upload(ctx context.Context, op string, body *uploadBody) (Document, error) {
-	req, err := c.request(ctx, op, http.MethodPost, "/documents")
+	req, err := c.request(ctx, op, http.MethodPost, c.base+"/documents")
 	if err != nil {
 		return Document{}, err
 	}

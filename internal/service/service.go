@@ -153,6 +153,35 @@ func (c Config) Status() (s Status, err error) {
 	return s, err
 }
 
+// An Installation is how a service was installed.
+type Installation struct {
+	// Account is whom it runs as; "" is who asks, or whom nobody can tell.
+	Account string
+	// Lacks lists what it has no leave for, of what the Config names: folders, and the
+	// token. To install again gives it that.
+	Lacks []string
+	// Bound reports whether the service is shown the path whatever lies above it. It
+	// may be nil: none is.
+	Bound func(path string) bool
+}
+
+// Installed says how the service was installed that runs with the configuration
+// file; what else c says of Install is what it should have. The error wraps
+// [ErrNotInstalled] where there is no service, or it runs with another file.
+func (c Config) Installed() (i Installation, err error) {
+	err = c.do(func(b backend) error {
+		if b, ok := b.(interface {
+			installed(Config) (Installation, error)
+		}); ok {
+			i, err = b.installed(c)
+			return err
+		}
+		_, err = b.status()
+		return err
+	})
+	return i, err
+}
+
 // Logs says where the service's log is, for people.
 func (c Config) Logs() (where string) {
 	_ = c.do(func(b backend) error {

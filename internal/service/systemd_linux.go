@@ -218,28 +218,85 @@ func dropIn(c Config) string {
 	}
 	if c.Token != "" {
 		line("# The token is copied when the service starts: a new one there needs a restart, one in api.token_file does not.")
-		line("LoadCredential=token:%s", specifiers(c.Token))
+		line("%s", credentialLine(c))
 	}
 	line("# What the hardening would otherwise hide or keep from being written. A folder that is missing now is no reason not to start.")
-	hiddenRead := func(path string) {
+	for _, l := range leaves(c) {
+		line("%s", l.line)
+	}
+	return b.String()
+}
+
+// A leave is a line of the drop-in that lets the service use a path.
+type leave struct{ path, line string }
+
+// leaves are those that a service needs for its program, its configuration and its
+// folders.
+func leaves(c Config) (all []leave) {
+	for _, path := range []string{c.Program, filepath.Dir(c.File)} {
 		if hidden(path) {
-			line("BindReadOnlyPaths=%s", bindPath(path))
+			all = append(all, leave{path, "BindReadOnlyPaths=" + bindPath(path)})
 		}
 	}
-	hiddenRead(c.Program)
-	hiddenRead(filepath.Dir(c.File))
 	writable := slices.Clone(c.Folders)
 	if c.Log != "" {
 		writable = append(writable, filepath.Dir(c.Log))
 	}
 	for _, folder := range writable {
 		if hidden(folder) {
-			line("BindPaths=%s", bindPath(folder))
+			all = append(all, leave{folder, "BindPaths=" + bindPath(folder)})
 		} else {
-			line("ReadWritePaths=%s", quote("-"+folder))
+			all = append(all, leave{folder, "ReadWritePaths=" + quote("-"+folder)})
 		}
 	}
-	return b.String()
+	return all
+}
+
+// installed compares what the drop-in says with what it should. A unit that a
+// package brought and nobody installed yet is not installed.
+func (m systemd) installed(c Config) (i Installation, err error) {
+	out, err := m.ctl("show", unitName, "--property=LoadState,UnitFileState,ActiveState,User,ExecStart")
+	if err != nil {
+		return i, err
+	}
+	p := properties(out)
+	text, err := os.ReadFile(m.dropInFile())
+	used := err == nil || strings.HasPrefix(p["UnitFileState"], "enabled") || p["ActiveState"] == "active"
+	if p["LoadState"] != "loaded" || !used || !strings.Contains(p["ExecStart"], " --config "+c.File+" ;") {
+		return i, ErrNotInstalled
+	}
+	if m.user {
+		return i, nil
+	}
+	if i.Account = p["User"]; i.Account == "" {
+		i.Account = "root"
+	}
+	if m.unknown() || err == nil && !ours(text) {
+		return i, nil // an administrator's own, who knows
+	}
+	lines := strings.Split(string(text), "\n")
+	c.Program = "" // that is running, or is not
+	if c.Token != "" && !slices.Contains(lines, credentialLine(c)) {
+		i.Lacks = append(i.Lacks, c.Token)
+	}
+	bound := map[string]bool{}
+	for _, l := range leaves(c) {
+		switch {
+		case !slices.Contains(lines, l.line):
+			i.Lacks = append(i.Lacks, l.path)
+		case hidden(l.path):
+			bound[l.path] = true
+		}
+	}
+	i.Bound = func(path string) bool {
+		for ; path != filepath.Dir(path); path = filepath.Dir(path) {
+			if bound[path] {
+				return true
+			}
+		}
+		return false
+	}
+	return i, nil
 }
 
 func printable(r rune) rune {
@@ -272,6 +329,8 @@ func bindPath(path string) string {
 	path = strings.ReplaceAll(quote("-"+path), "$$", "$")
 	return strings.ReplaceAll(path, ":", `\\:`)
 }
+
+func credentialLine(c Config) string { return "LoadCredential=token:" + specifiers(c.Token) }
 
 func specifiers(text string) string { return strings.ReplaceAll(text, "%", "%%") }
 
@@ -339,13 +398,19 @@ func (m systemd) status() (Status, error) {
 	return statusOf(out)
 }
 
-// statusOf reads what "systemctl show" says of a unit.
-func statusOf(shown string) (Status, error) {
+// properties are what "systemctl show" prints.
+func properties(shown string) map[string]string {
 	p := map[string]string{}
 	for line := range strings.Lines(shown) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		p[key] = value
 	}
+	return p
+}
+
+// statusOf reads what "systemctl show" says of a unit.
+func statusOf(shown string) (Status, error) {
+	p := properties(shown)
 	if p["LoadState"] == "not-found" || p["LoadState"] == "" {
 		return Status{}, ErrNotInstalled
 	}

@@ -1,0 +1,4 @@
+package cli
+
+// setClock is how the clock is set by the network.
+const setClock = `w32tm /resync`
