@@ -22,9 +22,6 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-
-	"github.com/nicholas-fedor/shoutrrr"
-	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 )
 
 // A Secret gives a secret, read anew each time; "" if there is none.
@@ -48,25 +45,31 @@ func (w Webhook) Send(ctx context.Context, n Notice) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
-	if err != nil {
-		return errors.New("its URL cannot be used")
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "scandrop")
+	header := http.Header{"Content-Type": {"application/json"}}
 	if secret != "" {
 		mac := hmac.New(sha256.New, []byte(secret))
 		mac.Write(body)
-		req.Header.Set("X-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+		header.Set("X-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
 	}
-	client := w.Client
+	return post(ctx, w.Client, http.MethodPost, w.URL, header, body)
+}
+
+// post sends a body, follows no redirect, and takes a 2xx for success. Its errors
+// hold nothing of the URL, which may be a secret.
+func post(ctx context.Context, client *http.Client, method, to string, header http.Header, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("its URL cannot be used")
+	}
+	req.Header = header
+	req.Header.Set("User-Agent", "scandrop")
 	if client == nil {
 		client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // the URL may be a secret
+			err = u.Err
 		}
 		return err
 	}
@@ -222,36 +225,6 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.text += string(p[:min(len(p), room)])
 	}
 	return len(p), nil
-}
-
-// A Chat sends the notice to a chat service, by a URL of shoutrrr's, such as
-// slack://, teams://, matrix:// or ntfy://, which is a secret.
-type Chat struct{ URL Secret }
-
-// Send implements [Sender].
-func (c Chat) Send(ctx context.Context, n Notice) error {
-	secret, err := c.URL()
-	if err != nil {
-		return err
-	}
-	sender, err := shoutrrr.CreateSender(secret)
-	if err != nil {
-		return scrubURL(err, secret)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	sent := make(chan error, 1)
-	go func() { // the library cannot be told to stop
-		params := types.Params{"title": oneLine(n.Title)}
-		sent <- errors.Join(sender.Send(n.Title+"\n"+n.Text(), &params)...)
-	}()
-	select {
-	case err := <-sent:
-		return scrubURL(err, secret)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // scrubURL takes all parts of a URL out of an error that may be secret.

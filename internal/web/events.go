@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scandrop/internal/control"
+	h "scandrop/internal/markup"
 	"scandrop/queue"
 )
 
@@ -151,7 +152,7 @@ func (s *Server) tellViewers(moved map[uint64]bool, overflow bool) {
 	if err != nil {
 		return // the next beat tries again
 	}
-	e := event{Summary: s.part("summary", summary{st}), Folders: s.part("folders", summary{st}), Reload: overflow}
+	e := event{Summary: h.Render(summary(st)), Folders: h.Render(folders(st.Folders)), Reload: overflow}
 	if !overflow && len(moved) > 0 {
 		e.Rows = map[string]string{}
 		holds := s.Queue.Holds()
@@ -161,7 +162,7 @@ func (s *Server) tellViewers(moved map[uint64]bool, overflow bool) {
 				e.Reload = true
 				continue
 			}
-			e.Rows[fmt.Sprint(id)] = s.part("row", control.View(j, holds))
+			e.Rows[fmt.Sprint(id)] = h.Render(row(control.View(j, holds)))
 		}
 	}
 	if text, err := json.Marshal(e); err == nil {

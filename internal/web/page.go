@@ -1,115 +1,30 @@
 package web
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
-	"io/fs"
 	"mime"
 	"net/http"
-	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"scandrop/internal/control"
+	h "scandrop/internal/markup"
 	"scandrop/queue"
 )
 
-//go:embed page static
+//go:embed static
 var embedded embed.FS
 
 // perPage is how many scans the page lists at once.
 const perPage = 50
-
-// templates are all pages. They are parsed once for each server: no request can
-// change them.
-func templates() *template.Template {
-	return template.Must(template.New("").Funcs(template.FuncMap{
-		"moment":  moment,
-		"bytes":   size,
-		"rate":    func(p control.Pace) string { return fmt.Sprintf("%.3g requests a second", p.Rate) },
-		"trouble": func(c control.Counts) int { return c[queue.Failed] + c[queue.Rejected] },
-		"since":   since,
-		"outcome": outcome,
-	}).ParseFS(embedded, "page/*.html"))
-}
-
-// moment is a time as a person reads it: the clock today, else with its day.
-func moment(t time.Time) string {
-	t = t.Local()
-	now := time.Now()
-	switch {
-	case t.Format(time.DateOnly) == now.Format(time.DateOnly):
-		return t.Format("15:04:05")
-	case t.Year() == now.Year():
-		return t.Format("2 Jan 15:04")
-	}
-	return t.Format("2 Jan 2006 15:04")
-}
-
-func size(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 1e6:
-		return fmt.Sprintf("%.0f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-}
-
-// since is when the job came to where it is, as far as its record says.
-func since(j control.Job) time.Time {
-	for _, t := range []time.Time{j.Finished, j.Uploaded, j.Sent} {
-		if !t.IsZero() && (t != j.Finished || j.State.Final()) {
-			return t
-		}
-	}
-	return j.Added
-}
-
-// outcome is what became of a job that nothing is left to do for.
-func outcome(j control.Job) string {
-	var names []string
-	for _, r := range j.Results {
-		if r.Path != "" {
-			names = append(names, filepath.Base(r.Path))
-		}
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	return "→ " + strings.Join(names, ", ")
-}
-
-// A summary is what the head of the page shows.
-type summary struct{ control.Status }
-
-// Waiting, Running and Trouble are numbers of jobs.
-func (s summary) Waiting() int { return s.Jobs[queue.Queued] }
-
-// Running counts the jobs that are under way.
-func (s summary) Running() int { return s.Jobs.Open() - s.Jobs[queue.Queued] }
-
-// Trouble counts the jobs that wait for a person.
-func (s summary) Trouble() int { return s.Jobs[queue.Failed] + s.Jobs[queue.Rejected] }
-
-// Settling counts the files that have not stopped changing.
-func (s summary) Settling() int {
-	n := 0
-	for _, f := range s.Folders {
-		n += f.Settle
-	}
-	return n
-}
 
 // A group is one choice of states.
 type group struct{ Value, Label string }
@@ -136,8 +51,8 @@ var did = map[string]string{
 }
 
 type homeData struct {
-	Status summary
-	listData
+	Status              control.Status
+	List                listData
 	Groups              []group
 	State, Folder, Text string
 	Said                string
@@ -148,11 +63,11 @@ type listData struct {
 	First         bool // new scans belong at its head
 	Filtered      bool
 	Most          int
-	Newest, Older string
+	Newest, Older h.Address
 }
 
-// home is the page.
-func (s *Server) home(w http.ResponseWriter, r *http.Request) {
+// homePage is the list of scans, and what is told of all.
+func (s *Server) homePage(w http.ResponseWriter, r *http.Request) {
 	f, err := filter(r, perPage)
 	var st control.Status
 	d := homeData{Groups: groups}
@@ -160,25 +75,25 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 		st, err = s.status()
 	}
 	if err == nil {
-		d.Page, err = s.find(f)
+		d.List.Page, err = s.find(f)
 	}
 	if err != nil {
 		s.failed(w, r, err)
 		return
 	}
 	v := r.URL.Query()
-	d.Status, d.State, d.Folder, d.Text, d.Said = summary{st}, strings.Join(v["state"], ","), f.Folder, f.Text, did[v.Get("did")]
-	d.Filtered = len(f.States) > 0 || f.Folder != "" || f.Text != ""
-	d.First, d.Most = !d.Filtered && f.After == 0, f.Limit
+	d.Status, d.State, d.Folder, d.Text, d.Said = st, strings.Join(v["state"], ","), f.Folder, f.Text, did[v.Get("did")]
+	d.List.Filtered = len(f.States) > 0 || f.Folder != "" || f.Text != ""
+	d.List.First, d.List.Most = !d.List.Filtered && f.After == 0, f.Limit
 	query := control.Filter{States: f.States, Folder: f.Folder, Text: f.Text}
 	if f.After != 0 {
-		d.Newest = "/?" + query.Values().Encode()
+		d.List.Newest = listOf(query.Values())
 	}
-	if d.Page.Next != 0 {
-		query.After = d.Page.Next
-		d.Older = "/?" + query.Values().Encode()
+	if d.List.Page.Next != 0 {
+		query.After = d.List.Page.Next
+		d.List.Older = listOf(query.Values())
 	}
-	s.show(w, http.StatusOK, "home", d)
+	show(w, http.StatusOK, homeView(d))
 }
 
 // find is list for a person: a search for a rare word goes on until the page is
@@ -199,27 +114,11 @@ func (s *Server) find(f queue.Filter) (control.Page, error) {
 	}
 }
 
-// show renders a page whole before anything is sent.
-func (s *Server) show(w http.ResponseWriter, status int, name string, data any) {
-	var b bytes.Buffer
-	if err := s.templates.ExecuteTemplate(&b, name, data); err != nil {
-		s.Log.Error("a page cannot be shown", "page", name, "error", err)
-		plain(w, http.StatusInternalServerError, "this page cannot be shown; the log says why")
-		return
-	}
+// show sends a page, which is rendered whole before.
+func show(w http.ResponseWriter, status int, page h.Node) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	w.Write(b.Bytes())
-}
-
-// part renders a piece of a page; "" if that fails.
-func (s *Server) part(name string, data any) string {
-	var b strings.Builder
-	if err := s.templates.ExecuteTemplate(&b, name, data); err != nil {
-		s.Log.Error("a page cannot be shown", "page", name, "error", err)
-		return ""
-	}
-	return b.String()
+	io.WriteString(w, h.Document(page))
 }
 
 type problemData struct {
@@ -245,7 +144,7 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, status int, p *
 	case control.CodeRefused:
 		d.Title = "That cannot be done now"
 	}
-	s.show(w, status, "problem", d)
+	show(w, status, problemView(d))
 }
 
 // upper begins the sentence with a capital letter.
@@ -279,7 +178,7 @@ type jobData struct {
 
 type resultData struct {
 	control.Result
-	Link string
+	Link h.Address
 }
 
 // jobPage is the whole story of one scan, with the scan and its text side by
@@ -301,9 +200,9 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 		d.Story = append(d.Story, told{e.At, text, bad})
 	}
 	for _, res := range v.Results {
-		link := ""
+		var link h.Address
 		if res.Path != "" {
-			link = resultLink(j, res.Format)
+			link = resultAddress(j, res.Format)
 		}
 		d.Results = append(d.Results, resultData{res, link})
 	}
@@ -313,7 +212,7 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 			d.Pages = max(d.Pages, side.Scan.Number)
 		}
 	}
-	s.show(w, http.StatusOK, "job", d)
+	show(w, http.StatusOK, jobView(d))
 }
 
 // actPage does what a form of the page asks for, and shows where that led.
@@ -361,11 +260,7 @@ func (s *Server) enterPassword(w http.ResponseWriter, r *http.Request) {
 // static serves what belongs to the pages.
 func (s *Server) static(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	var data []byte
-	err := fs.ErrNotExist
-	if fs.ValidPath(name) && !strings.Contains(name, "/") { // the pages' templates lie beside
-		data, err = fs.ReadFile(embedded, path.Join("static", name))
-	}
+	data, err := embedded.ReadFile("static/" + name)
 	if err != nil {
 		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNotFound, Message: "there is nothing at this address"})
 		return
@@ -476,6 +371,6 @@ func (s *Server) patient(w http.ResponseWriter) {
 	c.SetWriteDeadline(time.Now().Add(fileTime))
 }
 
-func resultLink(j queue.Job, format string) string {
-	return "/jobs/" + strconv.FormatUint(j.ID, 10) + "/results/" + url.PathEscape(format)
+func resultAddress(j queue.Job, format string) h.Address {
+	return jobPart(j.ID, "results", format)
 }

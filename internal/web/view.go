@@ -21,6 +21,7 @@ import (
 	"golang.org/x/image/tiff"
 
 	"scandrop/internal/control"
+	h "scandrop/internal/markup"
 	layout "scandrop/internal/tiff"
 	"scandrop/queue"
 )
@@ -33,9 +34,9 @@ type side struct {
 
 type scanPart struct {
 	Number   int // of the page; 0 for the whole
-	Image    string
-	Document string // PDF
-	Whole    string // the scan itself
+	Image    h.Address
+	Document h.Address // PDF
+	Whole    h.Address // the scan itself
 	Alt      string
 	Why      string // it is not shown
 	Alone    bool   // beside several texts
@@ -46,7 +47,7 @@ type textPart struct {
 	Title  string
 	Text   string
 	Data   bool // a table, rather than prose
-	Link   string
+	Link   h.Address
 	Why    string // there is no text
 }
 
@@ -59,7 +60,7 @@ const (
 // sides puts the scan's pages and their texts side by side.
 func (s *Server) sides(j queue.Job) []side {
 	texts := s.texts(j)
-	whole := fmt.Sprintf("/jobs/%d/scan", j.ID)
+	whole := jobPart(j.ID, "scan")
 	part := func(n int) *scanPart {
 		alt := "The scan " + filepath.Base(j.Path)
 		if n > 0 {
@@ -86,7 +87,7 @@ func (s *Server) sides(j queue.Job) []side {
 			if n <= len(pages) {
 				one.Scan = part(n)
 				if one.Scan.Why = pages[n-1].trouble; one.Scan.Why == "" {
-					one.Scan.Image = fmt.Sprintf("/jobs/%d/preview/%d", j.ID, n)
+					one.Scan.Image = jobPart(j.ID, "preview", strconv.Itoa(n))
 				}
 			}
 			if n <= len(texts) {
@@ -129,7 +130,7 @@ func (s *Server) texts(j queue.Job) []textPart {
 			others = append(others, filepath.Base(r.Path)+" is not there any more")
 			continue
 		}
-		return split(format, text, resultLink(j, format))
+		return split(format, text, resultAddress(j, format))
 	}
 	if len(others) > 0 {
 		return why(strings.Join(others, "; ") + ".")
@@ -137,7 +138,7 @@ func (s *Server) texts(j queue.Job) []textPart {
 	var parts []textPart
 	for _, r := range j.Results {
 		if r.Path != "" {
-			parts = append(parts, textPart{Title: filepath.Base(r.Path), Link: resultLink(j, r.Format), Why: "A " + r.Format + " file: open it in its own program."})
+			parts = append(parts, textPart{Title: filepath.Base(r.Path), Link: resultAddress(j, r.Format), Why: "A " + r.Format + " file: open it in its own program."})
 		}
 	}
 	if len(parts) == 0 {
@@ -160,7 +161,7 @@ func (s *Server) readResult(j queue.Job, path string) (string, error) {
 }
 
 // split makes pages of a result.
-func split(format, text, link string) []textPart {
+func split(format, text string, link h.Address) []textPart {
 	whole := []textPart{{Title: "The text", Text: text, Link: link}}
 	switch format {
 	case "txt":
@@ -203,7 +204,7 @@ func split(format, text, link string) []textPart {
 	return whole
 }
 
-func page(n, of int, text, link string) textPart {
+func page(n, of int, text string, link h.Address) textPart {
 	p := textPart{Number: n, Title: fmt.Sprintf("Text of page %d", n), Text: text, Link: link}
 	if of == 1 {
 		p.Title = "The text"

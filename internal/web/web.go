@@ -16,7 +16,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -74,7 +73,6 @@ type Server struct {
 	sessions *sessions
 	handler  http.Handler
 
-	templates *template.Template
 	hub       *hub
 	previews  chan struct{} // one for each that is being made
 	guesses   guesses
@@ -91,7 +89,7 @@ func New(c Config, l net.Addr) *Server {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	const previews = 2
-	s := &Server{Config: c, sessions: newSessions(), templates: templates(), hub: newHub(), previews: make(chan struct{}, previews)}
+	s := &Server{Config: c, sessions: newSessions(), hub: newHub(), previews: make(chan struct{}, previews)}
 	s.host, s.loopback = reach(l)
 	s.handler = s.routes()
 	return s
@@ -346,7 +344,7 @@ func (s *Server) table() []route {
 		{"POST /login", anybody, s.enterPassword},
 		{"POST /logout", known, s.logout},
 
-		{"GET /{$}", known, s.home},
+		{"GET /{$}", known, s.homePage},
 		{"GET /events", known, s.events},
 		{"POST /drop", drops, s.dropPage},
 		{"POST /release", known, s.releasePage},

@@ -106,9 +106,19 @@ var mutations = []mutation{
 		pkg: "internal/cli", tests: "^TestBrowserIsNotToldTheLink$",
 	},
 	{
-		name: "what lies beside the static files is served", guard: "only what is meant to be is served",
-		file: "internal/web/page.go", old: "if fs.ValidPath(name) && !strings.Contains(name, \"/\") {", new: "if name != \"\" {",
-		pkg: "internal/web", tests: "^TestFiles$",
+		name: "names are written as they are", guard: "no name is markup",
+		file: "internal/markup/markup.go", old: "b.WriteString(escape(string(t)))", new: "b.WriteString(string(t))",
+		pkg: "internal/web", tests: "^FuzzNamesAreText$",
+	},
+	{
+		name: "values are written as they are", guard: "no name is markup",
+		file: "internal/markup/markup.go", old: "`=\"` + escape(a.value) + `\"`", new: "`=\"` + a.value + `\"`",
+		pkg: "internal/web", tests: "^FuzzNamesAreText$",
+	},
+	{
+		name: "an address is written as it is", guard: "no name leads elsewhere",
+		file: "internal/markup/markup.go", old: "url.PathEscape(name)", new: "name",
+		pkg: "internal/markup", tests: "^(TestRender|FuzzText)$",
 	},
 	{
 		name: "the webhook's path is logged", guard: "no secret is logged",
