@@ -68,7 +68,7 @@ func (c Chat) Send(ctx context.Context, n Notice) error {
 func sender(secret string) (func(ctx context.Context, title, text string) error, error) {
 	u, err := url.Parse(secret)
 	if err != nil {
-		return nil, err
+		return nil, errors.New("its URL cannot be read")
 	}
 	scheme, _, custom := strings.Cut(u.Scheme, "+")
 	if scheme == generic.Scheme {
@@ -96,10 +96,10 @@ func sender(secret string) (func(ctx context.Context, title, text string) error,
 	}, nil
 }
 
-// services are those of shoutrrr's router but three, each of which executes templates
-// of text/template, so that the linker would have to keep all exported methods of the
-// whole program: smtp and logger, as there is [Email] and the log, and generic, for
-// which [postAnywhere] stands.
+// services are those of shoutrrr's router but three, which execute templates of
+// text/template, so that the linker would keep every exported method of the whole
+// program: smtp and logger, as there are [Email] and the log, and generic, for which
+// [postAnywhere] stands.
 var services = map[string]func() types.Service{
 	"bark":       func() types.Service { return &bark.Service{} },
 	"discord":    func() types.Service { return &discord.Service{} },
@@ -157,6 +157,7 @@ func postAnywhere(ctx context.Context, u *url.URL, custom bool, title, text stri
 	}
 	for name, values := range u.Query() {
 		switch {
+		case len(name) < 2: // what the library leaves alone
 		case strings.HasPrefix(name, "@"):
 			header.Set(humps.ReplaceAllString(name[1:], "$1-$2"), values[0])
 		case strings.HasPrefix(name, "$"):

@@ -205,35 +205,3 @@ func TestCommand(t *testing.T) {
 		t.Error("a command that does not end is waited for")
 	}
 }
-
-func TestChat(t *testing.T) {
-	said := make(chan string, 1)
-	status := 200
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		said <- string(body)
-		w.WriteHeader(status)
-	}))
-	defer server.Close()
-	url := strings.Replace(server.URL, "http://", "generic://", 1) + "/sEcReTpLaCe?disabletls=yes"
-	c := Chat{URL: secretIs(url)}
-	if err := c.Send(t.Context(), example); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-said; !strings.Contains(got, example.Title) || !strings.Contains(got, "upside down") {
-		t.Errorf("said %s", got)
-	}
-	status = 500
-	err := c.Send(t.Context(), example)
-	<-said
-	if err == nil || strings.Contains(err.Error(), "sEcReTpLaCe") {
-		t.Errorf("refused: %v", err)
-	}
-	for _, bad := range []string{"slack://to-ken-one/to-ken-two", "nothing://sEcReTpLaCe", "sEcReTpLaCe"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // nothing leaves this machine
-		if err := (Chat{URL: secretIs(bad)}).Send(ctx, example); err == nil || strings.Contains(err.Error(), "sEcReTpLaCe") || strings.Contains(err.Error(), "to-ken") {
-			t.Errorf("%s: %v", bad, err)
-		}
-	}
-}
