@@ -25,6 +25,9 @@ import (
 //     how often it is renewed, is learned from two refusals, or from what the service
 //     tells in its answers. From then on nobody sends when it must be used up, except one
 //     request now and then that tries whether there is more.
+//   - Some services refuse a part of all requests by chance. Where a lower rate is refused
+//     as often, a refusal costs the pause that it asks for, and nothing else; where
+//     windows let now few and now many requests through, there is no quota.
 //
 // A Pace is safe for concurrent use. A nil *Pace lets everything through at once.
 type Pace struct {
@@ -55,6 +58,7 @@ type Pace struct {
 	burstAt   time.Time     // when the last was that did not keep the distance
 	told      float64       // rate when changed was last filled
 	quota     quota
+	chance    chance
 
 	// Since the last refusal:
 	since    int           // sent, then: what was sent earlier was under way together
@@ -103,6 +107,7 @@ func NewPace(perSecond float64, burst int) *Pace {
 		step:    firstStep,
 		burst:   burst,
 		quota:   newQuota(),
+		chance:  newChance(),
 	}
 }
 
@@ -325,6 +330,12 @@ func (p *Pace) set(now time.Time, rate float64, burst int) {
 	p.steady = now.Add(wait + p.lead())
 }
 
+// jump changes the rate to one that is taken for known.
+func (p *Pace) jump(now time.Time, rate float64) {
+	p.known = p.bounded(rate)
+	p.set(now, p.known, p.burst)
+}
+
 // rest makes that from t on there is no burst.
 func (p *Pace) rest(t time.Time) {
 	if t = t.Add(p.lead()); t.After(p.steady) {
@@ -376,14 +387,23 @@ func (p *Pace) take(now time.Time, limited bool) Turn {
 
 // let notes that a request was not refused.
 func (p *Pace) let(now time.Time, t Turn, ok bool) {
-	if t.number <= p.since {
-		return // it was under way when another was refused
+	late := t.number <= p.since // it was under way when another was refused
+	if !late {
+		p.accepted++
+		p.passed, p.deaf = true, 0
+		if p.calm++; p.calm >= calmAnswers && p.burst < p.most {
+			p.calm = 0
+			p.set(now, p.rate, p.burst+1)
+		}
 	}
-	p.accepted++
-	p.passed, p.deaf = true, 0
-	if p.calm++; p.calm >= calmAnswers && p.burst < p.most {
-		p.calm = 0
-		p.set(now, p.rate, p.burst+1)
+	if p.chance.mode != blaming || !late {
+		if rate := p.chance.pass(p.rate, p.ceiling); rate != p.rate {
+			p.jump(now, rate)
+			p.tell()
+		}
+	}
+	if late || p.chance.mode != blaming {
+		return
 	}
 	// A rate that nobody makes use of is not known to be borne.
 	if !ok || !t.limited || p.rate >= p.ceiling {
@@ -413,19 +433,29 @@ func (p *Pace) refused(now time.Time, t Turn, a Answer) {
 	if after <= 0 {
 		after = defaultPause
 	}
-	if t.number <= p.since { // the same congestion: others of it have slowed us already
+	full := after >= quotaPause && a.Status == http.StatusTooManyRequests
+	incident := t.number > p.since // else others of the same congestion have slowed us already
+	decided := false
+	if !full && p.quota.limit == 0 && (p.chance.mode != blaming || incident && (p.passed || p.refusals == 0)) {
+		var rate float64
+		if rate, decided = p.chance.fail(p.rate); decided {
+			p.jump(now, rate)
+		}
+	}
+	if !incident {
 		p.pause(now, after)
 		p.tell()
 		return
 	}
 	n, spent, waited := p.accepted+0.5, p.active.Seconds(), p.paused.Seconds()
 	switch {
-	case after >= quotaPause && a.Status == http.StatusTooManyRequests:
+	case full:
 		p.quota.exhausted(now, after, !p.passed)
 	case !p.passed && p.refusals > 0:
 		// The pause was too short, whatever the rate.
 		p.deaf++
 		after = max(after, min(defaultPause<<min(p.deaf, 10), longestDeaf))
+	case decided:
 	case p.burstAt.Add(p.interval()).After(t.at) && p.lead() >= time.Second/2:
 		p.set(now, p.rate, 1)
 		p.calm = 0

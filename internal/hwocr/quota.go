@@ -24,6 +24,12 @@ type quota struct {
 	patience int  // how many windows of that kind until more is tried
 	trial    bool // in this window more is tried
 
+	surprise int // used when it was refused well below the limit, in the last whole window; 0 = it was not
+	vain     int // so many windows in a row had all their requests refused
+	wary     int // so often what looked like a quota was none: more windows have to agree
+	before   int // used in the last window in which something was refused
+	agreed   int // so many such windows were alike
+
 	beyond int       // the request that goes beyond the limit; 0 = none is under way
 	since  time.Time // since when it is
 	found  int       // how many did so in this window, and were let through
@@ -33,6 +39,8 @@ const (
 	firstPatience = 4
 	mostPatience  = 10
 	leastQuiet    = 40 // requests until more is tried
+	mostWary      = 4
+	smallQuota    = 8 // chance, too, lets about as few through twice
 
 	// longGap is a rest after which a window of unknown length may be another.
 	longGap = 10 * time.Second
@@ -52,6 +60,15 @@ func (q *quota) roll(now time.Time) {
 		q.calm++
 		q.quiet += q.used
 	}
+	if q.full {
+		if q.agreed++; !alike(q.used, q.before) {
+			q.agreed = 0
+		}
+		q.before = q.used
+	}
+	if q.limit == 0 {
+		q.length = 0 // how long it is remains to be seen
+	}
 	q.open, q.partial, q.full, q.trial, q.end = false, false, false, false, time.Time{}
 	q.used, q.found = 0, 0
 }
@@ -63,7 +80,7 @@ func (q *quota) ready(now time.Time) time.Time {
 		return time.Time{}
 	}
 	if !q.end.IsZero() {
-		if !q.told && !q.full && q.calm >= q.patience && q.quiet >= leastQuiet {
+		if !q.told && !q.full && q.calm >= q.patience && (q.quiet >= leastQuiet || q.wary > 1) {
 			q.trial = true
 		}
 		if !q.trial {
@@ -123,6 +140,7 @@ func (q *quota) answered(number int, a Answer) bool {
 func (q *quota) exhausted(now time.Time, after time.Duration, none bool) {
 	end := now.Add(after)
 	q.partial = q.partial || none
+	q.wonder()
 	switch {
 	case q.trial && q.found == 0:
 		q.patience = min(2*q.patience, mostPatience)
@@ -143,9 +161,58 @@ func (q *quota) exhausted(now time.Time, after time.Duration, none bool) {
 	}
 }
 
+// wonder doubts what is known where a request is refused long before the quota is
+// used up. Where the next window is used up as early the quota is another one now;
+// where it is not there is none: requests are refused by chance.
+func (q *quota) wonder() {
+	switch {
+	case q.partial || q.told || q.limit == 0 || q.length == 0:
+	case q.trial && q.found >= max(q.limit/2, 4): // far more was let through than was known
+		q.forget()
+	case q.used == 0: // nothing else was let through in it
+		if q.vain++; q.vain >= 2 {
+			q.forget()
+		}
+		return
+	case q.trial || 4*q.used >= 3*q.limit || alike(q.used, q.limit):
+		q.surprise = 0
+	case q.surprise == 0:
+		q.surprise, q.partial = q.used, true
+	case alike(q.used, q.surprise):
+		q.surprise = 0
+	default:
+		q.forget()
+	}
+	q.vain = 0
+}
+
+// forget takes what looked like a quota for none, until more windows agree than did.
+func (q *quota) forget() {
+	q.limit, q.length, q.surprise, q.vain, q.before, q.agreed = 0, 0, 0, 0, 0, 0
+	q.wary = min(q.wary+1, mostWary)
+}
+
+// proved reports whether the windows seen so far tell of a quota that is not known yet.
+func (q *quota) proved() bool {
+	needed := q.wary
+	if 2*q.used < q.before {
+		needed++
+	}
+	if q.used < smallQuota {
+		needed += 2
+	}
+	return needed == 0 || q.agreed+1 >= needed && alike(q.used, q.before)
+}
+
+// alike reports whether two windows let about as many requests through.
+func alike(a, b int) bool { return max(a-b, b-a) <= max(1, b/8) }
+
 // learn takes what was let through in a window that was seen as a whole, and in which
 // something was refused, for the quota.
 func (q *quota) learn() {
+	if q.limit == 0 && !q.proved() {
+		return
+	}
 	if q.full && !q.partial && q.length > 0 {
 		q.limit = max(q.used, 1)
 	}

@@ -2,7 +2,7 @@
 // it breaks the code in one place, runs the tests that should notice, and goes
 // on to the next. It works on a copy of the tree.
 //
-//	testdata/mutations/run [--check] [--only WORDS]
+//	testdata/mutations/run [--check] [--only EXPRESSION]
 //
 // It ends with status 1 if a mutation is not noticed, cannot be applied any
 // more, or does not compile. With --check it only sees that all can be applied.
@@ -30,7 +30,7 @@ const longest = time.Minute
 
 func main() {
 	check := flag.Bool("check", false, "only see that every mutation can be applied")
-	only := flag.String("only", "", "only mutations whose name holds these `WORDS`")
+	only := flag.String("only", "", "only mutations whose name matches this `EXPRESSION`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -42,6 +42,10 @@ func main() {
 }
 
 func run(ctx context.Context, check bool, only string) error {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
 	var wrong []error
 	for _, m := range mutations {
 		if _, err := m.apply("."); err != nil {
@@ -68,7 +72,7 @@ func run(ctx context.Context, check bool, only string) error {
 	fmt.Fprintln(table, "MUTATION\tGUARD\tCAUGHT BY\tSECONDS")
 	survived, tried := 0, 0
 	for _, m := range mutations {
-		if !strings.Contains(m.name, only) {
+		if !wanted.MatchString(m.name) {
 			continue
 		}
 		tried++
@@ -93,7 +97,7 @@ func run(ctx context.Context, check bool, only string) error {
 	}
 	switch {
 	case tried == 0:
-		return fmt.Errorf("no mutation is called %q", only)
+		return fmt.Errorf("no mutation's name matches %q", only)
 	case survived > 0:
 		wrong = append(wrong, fmt.Errorf("%d of %d mutations survive", survived, tried))
 	}
@@ -165,7 +169,7 @@ func (m mutation) try(ctx context.Context, dir string) (by string, err error) {
 	if err := os.WriteFile(path, []byte(mutated), 0o644); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout", longest.String(), "-run", m.tests, "./"+m.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-trimpath", "-count=1", "-timeout", longest.String(), "-run", m.tests, "./"+m.pkg)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	switch {

@@ -209,6 +209,22 @@ var mutations = []mutation{
 		pkg: "queue", tests: "^Test(Moves|Attempts)$",
 	},
 
+	{
+		name: "each refusal is the rate's fault", guard: "work goes on where requests are refused by chance",
+		file: "internal/hwocr/chance.go", old: "\t\tif c.refused >= 2 {\n", new: "\t\tif c.refused >= 1000 {\n",
+		pkg: "internal/hwocr", tests: "^TestPaceRandom$",
+	},
+	{
+		name: "however much is refused it is by chance", guard: "the service is left alone when it asks for it",
+		file: "internal/hwocr/chance.go", old: "return c.odds() > min(", new: "return c.odds() > 1+min(",
+		pkg: "internal/hwocr", tests: "^TestPaceRandomAndLimit$",
+	},
+	{
+		name: "a quota is never doubted", guard: "work goes on where requests are refused by chance",
+		file: "internal/hwocr/quota.go", old: "\tq.wonder()\n", new: "",
+		pkg: "internal/hwocr", tests: "^TestPaceRandom$",
+	},
+
 	// What is hostile.
 	{
 		name: "redirects are followed", guard: "the token stays home",
