@@ -117,7 +117,7 @@ func parsePage(body []byte) (page, error) {
 		Total     number `json:"total"`
 	}
 	var err error
-	if body = bytes.TrimSpace(body); bytes.HasPrefix(body, []byte("[")) {
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
 		err = json.Unmarshal(body, &p.Data)
 	} else {
 		err = json.Unmarshal(body, &p)

@@ -148,6 +148,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Add([]byte(`{"data":[{"document_id":"abc","created_at":"2025-03-05 19:47:44","page_count":"1"}],"last_page":1,"total":1}`))
 	f.Add([]byte(`{"documents":[{"id":1e5,"name":"\ud800"}]}`))
 	f.Add([]byte(`[{"id":-1},null,[]]`))
+	f.Add([]byte("[]\v")) // a blank, and none of JSON's
 	f.Fuzz(func(t *testing.T, body []byte) {
 		p, err := parsePage(body)
 		if err == nil && !json.Valid(body) {
