@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	h "scandrop/internal/markup"
-
 	"scandrop/internal/control"
+	h "scandrop/internal/markup"
 	"scandrop/queue"
 )
 

@@ -3,9 +3,8 @@ package web
 import (
 	"fmt"
 
-	h "scandrop/internal/markup"
-
 	"scandrop/internal/control"
+	h "scandrop/internal/markup"
 )
 
 // jobView is all that is known of one scan.
@@ -32,7 +31,7 @@ func jobView(d jobData) h.Node {
 
 // action is one of the things that a person can do with a job; see [control.Job.Can].
 func action(id uint64, what string) h.Node {
-	ask := func(what string, children ...h.Node) h.Node { return post(jobPart(id, what), children...) }
+	ask := func(what string, children ...h.Node) h.Node { return post(jobAddress(id, what), children...) }
 	switch what {
 	case control.Retry:
 		return ask("retry", h.El("button", h.Class("first"), h.Text("Retry")))

@@ -8,12 +8,9 @@ import (
 	h "scandrop/internal/markup"
 )
 
-// jobAddress is where a scan is shown.
-func jobAddress(id uint64) h.Address { return h.At("/jobs", strconv.FormatUint(id, 10)) }
-
-// jobPart is where something of a scan's is.
-func jobPart(id uint64, names ...string) h.Address {
-	return h.At("/jobs", append([]string{strconv.FormatUint(id, 10)}, names...)...)
+// jobAddress is where a scan is shown, or what is below that.
+func jobAddress(id uint64, below ...string) h.Address {
+	return h.At("/jobs", append([]string{strconv.FormatUint(id, 10)}, below...)...)
 }
 
 // link leads to another page.

@@ -372,5 +372,5 @@ func (s *Server) patient(w http.ResponseWriter) {
 }
 
 func resultAddress(j queue.Job, format string) h.Address {
-	return jobPart(j.ID, "results", format)
+	return jobAddress(j.ID, "results", format)
 }

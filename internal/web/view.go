@@ -60,7 +60,7 @@ const (
 // sides puts the scan's pages and their texts side by side.
 func (s *Server) sides(j queue.Job) []side {
 	texts := s.texts(j)
-	whole := jobPart(j.ID, "scan")
+	whole := jobAddress(j.ID, "scan")
 	part := func(n int) *scanPart {
 		alt := "The scan " + filepath.Base(j.Path)
 		if n > 0 {
@@ -87,7 +87,7 @@ func (s *Server) sides(j queue.Job) []side {
 			if n <= len(pages) {
 				one.Scan = part(n)
 				if one.Scan.Why = pages[n-1].trouble; one.Scan.Why == "" {
-					one.Scan.Image = jobPart(j.ID, "preview", strconv.Itoa(n))
+					one.Scan.Image = jobAddress(j.ID, "preview", strconv.Itoa(n))
 				}
 			}
 			if n <= len(texts) {
