@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/kardianos/service"
 	"golang.org/x/sys/windows"
@@ -29,16 +31,14 @@ func (c Config) backend() (backend, error) {
 	if c.Account == "" {
 		c.Account = localService
 	}
-	l, err := newLibrary(c, LogFile()+", and the Event Log (source scandrop) for warnings and errors", service.KeyValue{
-		"DelayedAutoStart": true,
-		"Password":         c.Password,
-	})
+	l, err := newLibrary(c, LogFile()+", and the Event Log (source scandrop) for warnings and errors", service.KeyValue{"Password": c.Password})
 	l.halt = halt
 	return controlManager{l}, err
 }
 
-// controlManager is the library, but for what it gets wrong: no restart after a
-// failure without a crash, and states that it does not tell apart.
+// controlManager is the library, but for what it gets wrong: what Windows is to do
+// with the service that not every Windows knows, no restart after a failure without
+// a crash, and states that it does not tell apart.
 type controlManager struct{ library }
 
 func (m controlManager) install(c Config) (notes []string, err error) {
@@ -48,22 +48,80 @@ func (m controlManager) install(c Config) (notes []string, err error) {
 	if notes, err = m.library.install(c); err != nil {
 		return nil, err
 	}
-	if err := m.recovery(); err != nil {
-		return nil, errors.Join(fmt.Errorf("install: have it restarted after failures: %w", err), m.library.uninstall())
+	var unknown []string
+	err = withService(windows.SERVICE_ALL_ACCESS, func(s *mgr.Service) error {
+		unknown, err = refine(refinements(s))
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("install the service: %w", err), m.library.uninstall())
 	}
 	granted, err := grantAll(c)
-	return append(notes, granted...), err
+	return slices.Concat(notes, unknown, granted), err
 }
 
-// recovery has the service started again whenever it fails, by a crash or not.
-func (m controlManager) recovery() error {
-	return withService(windows.SERVICE_ALL_ACCESS, func(s *mgr.Service) error {
-		restart := func(after time.Duration) mgr.RecoveryAction {
-			return mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: after}
+// A refinement is a setting that the service can do without: a Windows that is old,
+// or is none but looks like one, may not know it.
+type refinement struct {
+	what    string // what Windows is to do
+	without string // what is so where it is not known
+	set     func() error
+}
+
+// refinements are those of s.
+func refinements(s *mgr.Service) []refinement {
+	change := func(level uint32, info unsafe.Pointer) error {
+		return windows.ChangeServiceConfig2(s.Handle, level, (*byte)(info))
+	}
+	restart := func(after time.Duration) mgr.RecoveryAction {
+		return mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: after}
+	}
+	return []refinement{{
+		"start it a little later than other services", "it starts with them",
+		func() error {
+			return change(windows.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, unsafe.Pointer(&windows.SERVICE_DELAYED_AUTO_START_INFO{IsDelayedAutoStartUp: 1}))
+		},
+	}, {
+		"start it again after a crash", "see that something else starts it again",
+		func() error {
+			return s.SetRecoveryActions([]mgr.RecoveryAction{restart(5 * time.Second), restart(5 * time.Second), restart(time.Minute)}, 3600)
+		},
+	}, {
+		"start it again when its work fails without a crash", "it is started again only after a crash",
+		func() error { return s.SetRecoveryActionsOnNonCrashFailures(true) },
+	}, {
+		"wait for its end when the machine is shut down", "it has the time that Windows gives to all",
+		func() error {
+			info := struct{ milliseconds uint32 }{uint32(patience.Milliseconds())} // SERVICE_PRESHUTDOWN_INFO
+			return change(windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, unsafe.Pointer(&info))
+		},
+	}}
+}
+
+// refine makes the refinements. One that this Windows does not know is told in
+// notes; any other error is one.
+func refine(all []refinement) (notes []string, err error) {
+	for _, r := range all {
+		switch err := r.set(); {
+		case err == nil:
+		case unknownHere(err):
+			notes = append(notes, fmt.Sprintf("this Windows cannot be told to %s (%v): %s", r.what, err, r.without))
+		default:
+			return notes, fmt.Errorf("have Windows %s: %w", r.what, err)
 		}
-		actions := []mgr.RecoveryAction{restart(5 * time.Second), restart(5 * time.Second), restart(time.Minute)}
-		return errors.Join(s.SetRecoveryActions(actions, 3600), s.SetRecoveryActionsOnNonCrashFailures(true))
-	})
+	}
+	return notes, nil
+}
+
+// unknownHere tells whether an error of the service manager means that it does not
+// know what it was asked to set.
+func unknownHere(err error) bool {
+	for _, unknown := range []error{windows.ERROR_INVALID_LEVEL, windows.ERROR_CALL_NOT_IMPLEMENTED, windows.ERROR_NOT_SUPPORTED, windows.RPC_S_INVALID_TAG} {
+		if errors.Is(err, unknown) {
+			return true
+		}
+	}
+	return false
 }
 
 // patience is how long a stop is waited for: longer than the daemon takes for it.
