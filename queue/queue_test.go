@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -59,9 +60,10 @@ func reopen(t *testing.T, q *Queue) *Queue {
 	return openAt(t, Config{Path: path})
 }
 
-// scan is a scan in the folder of its path; the content is any text.
-func scan(path, content string) Scan {
-	s := Scan{Folder: filepath.Dir(path), Path: path, Size: int64(len(content)), ModTime: noon, Ext: ".pdf", Options: transcribe}
+// scan is a scan in the folder of its path, which is written with slashes on every
+// system; the content is any text.
+func scan(name, content string) Scan {
+	s := Scan{Folder: path.Dir(name), Path: name, Size: int64(len(content)), ModTime: noon, Ext: ".pdf", Options: transcribe}
 	if content != "" {
 		copy(s.Content[:], content)
 	}

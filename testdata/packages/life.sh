@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The life of the Debian package, in a container with systemd and nothing of ours; .ci/packages starts it there. /work holds
+# The life of the Debian package, in a container with systemd and nothing of ours; .ci/packages starts it there. /mnt/job holds
 # two versions of the package (old.deb, new.deb), the steps of docs/linux.md (step-1 to step-5), the sample scans (scans),
 # and a scandrop for the sandbox. The sandbox has credits for each page once: what is paid twice leaves a later scan unread.
 set -euo pipefail
-cd /work/scans
+cd /mnt/job/scans
 
 say() { printf '%s\n' "   $*"; }
 fail() { echo "FAILED: $*"; journalctl -u scandrop --no-pager -n 40 || true; scandrop service status || true; exit 1; }
@@ -26,27 +26,27 @@ another_upload() { [ "$(uploads)" -gt "$seen" ]; }
 
 useradd --create-home --groups users alice
 # Each page once: 14 are in the eight samples, and what is too much would be noticed by its absence only at the end.
-systemd-run --quiet --unit=sandbox /work/scandrop sandbox --listen 127.0.0.1:8400 --token the-token --work 200ms --latency 400ms --credits 14
+systemd-run --quiet --unit=sandbox /mnt/job/scandrop sandbox --listen 127.0.0.1:8400 --token the-token --work 200ms --latency 400ms --credits 14
 
 say "step 1 of docs/linux.md: install"
-. /work/step-1 >/work/apt.log 2>&1 || { cat /work/apt.log; fail "the package does not install"; }
+. /mnt/job/step-1 >/mnt/job/apt.log 2>&1 || { cat /mnt/job/apt.log; fail "the package does not install"; }
 [ "$(stat -c '%U:%G %a' /etc/scandrop/config.yaml)" = 'root:scandrop 640' ] || fail "config.yaml: $(stat -c '%U:%G %a' /etc/scandrop/config.yaml)"
 dpkg-query -W -f '${Conffiles}' scandrop | grep -q /etc/scandrop/config.yaml || fail "config.yaml is no conffile"
 ! systemctl is-active --quiet scandrop || fail "it runs before there is a token"
 [ -s /usr/share/man/man1/scandrop.1.gz ] && bash -n /usr/share/bash-completion/completions/scandrop || fail "manual page or completion"
 
 say "steps 2 to 4: token, folder, start"
-echo the-token | . /work/step-2
-. /work/step-3
+echo the-token | . /mnt/job/step-2
+. /mnt/job/step-3
 printf 'api:\n  url: http://127.0.0.1:8400/api/v2\n  rate: 50\n' >>/etc/scandrop/config.yaml # the stand-in instead of the service
-. /work/step-4
+. /mnt/job/step-4
 systemctl is-active --quiet scandrop || fail "it does not run after step 4"
 systemctl is-enabled --quiet scandrop || fail "it does not start with the machine"
 [ "$(ps -o user= -p "$(main_pid)" | tr -d ' ')" = scandrop ] || fail "it does not run as scandrop"
 [ "$(scandrop service status)" = running ] || fail "status: $(scandrop service status)"
 
 say "step 5: a scan of another user comes back as text"
-as_alice bash -c '. /work/step-5' >/dev/null
+as_alice bash -c '. /mnt/job/step-5' >/dev/null
 wait_for 60 letter.txt text_of letter.pdf
 
 say "kill -9 in mid-work: it runs again within 10 s, and nothing is lost"
@@ -68,7 +68,7 @@ as_alice cp minutes.pdf ledger.tiff patient-form.jpg telegram.gif /srv/scans/
 wait_for 60 "a scan at the service" another_upload
 old=$(main_pid)
 sum=$(sha256sum </etc/scandrop/config.yaml)
-dpkg -i /work/new.deb </dev/null >/work/upgrade.log 2>&1 || { cat /work/upgrade.log; fail "the upgrade fails"; }
+dpkg -i /mnt/job/new.deb </dev/null >/mnt/job/upgrade.log 2>&1 || { cat /mnt/job/upgrade.log; fail "the upgrade fails"; }
 wait_for 30 "the new version" again
 scandrop version | grep -q '^scandrop 1\.0\.1 ' || fail "$(scandrop version)"
 [ "$sum" = "$(sha256sum </etc/scandrop/config.yaml)" ] || fail "the configuration was changed"
@@ -80,19 +80,19 @@ scandrop service stop
 scandrop service start
 
 say "remove: stopped, configuration and state stay"
-apt-get remove -qq -y scandrop </dev/null >/work/remove.log 2>&1 || { cat /work/remove.log; fail "it cannot be removed"; }
+apt-get remove -qq -y scandrop </dev/null >/mnt/job/remove.log 2>&1 || { cat /mnt/job/remove.log; fail "it cannot be removed"; }
 [ ! -e /usr/bin/scandrop ] && ! systemctl is-active --quiet scandrop && ! pgrep -u scandrop >/dev/null || fail "something is left running"
 [ -s /etc/scandrop/config.yaml ] && [ -s /etc/scandrop/token ] && [ -s /var/lib/scandrop/queue.db ] || fail "configuration or state are gone"
 
 say "install again: it knows what was paid for"
-dpkg -i /work/new.deb </dev/null >/work/again.log 2>&1 || { cat /work/again.log; fail "it cannot be installed again"; }
+dpkg -i /mnt/job/new.deb </dev/null >/mnt/job/again.log 2>&1 || { cat /mnt/job/again.log; fail "it cannot be installed again"; }
 /usr/bin/scandrop service install >/dev/null 2>&1 && scandrop service start
 as_alice cp letter.pdf /srv/scans/again.pdf
 wait_for 60 again.txt text_of again.pdf
 
 say "purge: nothing is left but the user, and the scans and texts"
-apt-get purge -qq -y scandrop </dev/null >/work/purge.log 2>&1 || { cat /work/purge.log; fail "it cannot be purged"; }
-left=$(find / -xdev \( -path /work -o -path /proc -o -path /sys -o -path /srv -o -path /var/log/journal -o -path /run/log \) -prune -o -iname '*scandrop*' -print)
+apt-get purge -qq -y scandrop </dev/null >/mnt/job/purge.log 2>&1 || { cat /mnt/job/purge.log; fail "it cannot be purged"; }
+left=$(find / -xdev \( -path /mnt/job -o -path /proc -o -path /sys -o -path /srv -o -path /var/log/journal -o -path /run/log \) -prune -o -iname '*scandrop*' -print)
 [ -z "$left" ] || fail "left: $left"
 [ "$(ls /srv/scans/*.txt | wc -l)" = 9 ] || fail "texts are gone: $(ls /srv/scans)"
 say "the whole life: 8 scans, 14 pages paid for, 0 lost, 0 twice"

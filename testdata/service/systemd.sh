@@ -27,13 +27,13 @@ status() { "$S" service status --config /etc/scandrop/config.yaml "$@" 2>/dev/nu
 is() { [[ "$(status)" == $1* ]]; }
 
 mkdir -p "$(dirname "$S")" /etc/scandrop /srv/scans "/srv/more scans" /home/anna
-cp /work/scandrop "$S"
+cp /mnt/job/scandrop "$S"
 useradd -M -d /home/anna -s /bin/bash anna
 chown anna:anna /srv/scans "/srv/more scans" /home/anna
 chmod 700 /home/anna
 su anna -c 'mkdir /home/anna/inbox'
 ip link set lo up
-"$S" sandbox --listen 127.0.0.1:8400 --work 300ms --latency 200ms >/work/sandbox.log 2>&1 &
+"$S" sandbox --listen 127.0.0.1:8400 --work 300ms --latency 200ms >/mnt/job/sandbox.log 2>&1 &
 sandbox=$!
 config() { # config FOLDERS
   cat >/etc/scandrop/config.yaml <<END
@@ -46,10 +46,10 @@ all="$(folder /srv/scans), $(folder '/srv/more scans'), $(folder /home/anna/inbo
 config "$all"
 
 # Without a service, and without a token.
-"$S" service status >/work/out 2>&1
-[ $? = 1 ] && grep -q 'not installed' /work/out && grep -q 'hint:' /work/out && ok 'status where there is no service' || bad 'status where there is no service'
-"$S" service install >/work/out 2>&1
-[ $? = 2 ] && grep -q 'token' /work/out && [ ! -e /etc/systemd/system/scandrop.service ] && ok 'no installation without a token' || { cat /work/out; bad 'no installation without a token'; }
+"$S" service status >/mnt/job/out 2>&1
+[ $? = 1 ] && grep -q 'not installed' /mnt/job/out && grep -q 'hint:' /mnt/job/out && ok 'status where there is no service' || bad 'status where there is no service'
+"$S" service install >/mnt/job/out 2>&1
+[ $? = 2 ] && grep -q 'token' /mnt/job/out && [ ! -e /etc/systemd/system/scandrop.service ] && ok 'no installation without a token' || { cat /mnt/job/out; bad 'no installation without a token'; }
 echo the-token >/etc/scandrop/token
 chmod 600 /etc/scandrop/token
 
@@ -70,7 +70,7 @@ pid=$(systemctl show -P MainPID scandrop)
 ! grep -aq the-token /proc/$pid/environ && ok 'the token is not in its environment' || bad 'the token is not in its environment'
 
 # Scans that another user drops come back as text that this user can read.
-drop() { su anna -c "cp '/work/$1' '$2'"; }
+drop() { su anna -c "cp '/mnt/job/$1' '$2'"; }
 text() { su anna -c "test -s '$1'"; }
 drop letter.pdf /srv/scans/
 drop telegram.gif '/srv/more scans/'
@@ -104,7 +104,7 @@ systemctl daemon-reload
 
 # Held.
 kill $sandbox
-"$S" sandbox --listen 127.0.0.1:8400 --token another >/work/sandbox.log 2>&1 &
+"$S" sandbox --listen 127.0.0.1:8400 --token another >/mnt/job/sandbox.log 2>&1 &
 sandbox=$!
 sleep 1
 drop postcard.jpg /srv/scans/
@@ -115,7 +115,7 @@ want 'status: held, with the reason' within 30 held
 says_held() { [[ "$(systemctl show -P StatusText scandrop)" == held:* ]]; }
 want 'systemctl says so, too, with the next beat' within 90 says_held
 kill $sandbox
-"$S" sandbox --listen 127.0.0.1:8400 --work 300ms >/work/sandbox.log 2>&1 &
+"$S" sandbox --listen 127.0.0.1:8400 --work 300ms >/mnt/job/sandbox.log 2>&1 &
 sandbox=$!
 "$S" service restart
 want 'it goes on when that is over' within 60 text /srv/scans/postcard.txt
@@ -132,7 +132,7 @@ want 'the new configuration is in force' within 10 reloaded
 
 # A configuration that cannot be used is not tried for ever.
 echo 'folders: [{path: /srv/scans, formats: [pdf]}]' >/etc/scandrop/config.yaml
-! "$S" service restart >/work/out 2>&1 && grep -q 'configuration' /work/out && ok 'a start without a usable configuration fails, and says why' || { cat /work/out; bad 'a start without a usable configuration fails, and says why'; }
+! "$S" service restart >/mnt/job/out 2>&1 && grep -q 'configuration' /mnt/job/out && ok 'a start without a usable configuration fails, and says why' || { cat /mnt/job/out; bad 'a start without a usable configuration fails, and says why'; }
 sleep 6
 is 'failed: it ended with status 2' && [ "$(systemctl show -P NRestarts scandrop)" = 0 ] && ok 'status: failed, and it is not started again' || { status; bad 'status: failed, and it is not started again'; }
 config "$all"
@@ -146,13 +146,13 @@ want 'uninstall stops it' "$S" service uninstall
 ! pgrep -f 'scandrop run' >/dev/null && ok 'no process is left' || bad 'no process is left'
 [ ! -e /etc/systemd/system/scandrop.service ] && [ ! -e /etc/systemd/system/scandrop.service.d ] && [ ! -e /etc/systemd/system/multi-user.target.wants/scandrop.service ] && ok 'no file is left' || bad 'no file is left'
 [ -e /var/lib/scandrop/queue.db ] && [ -e /etc/scandrop/config.yaml ] && [ -s /srv/scans/letter.txt ] && ok 'state, configuration and results are' || bad 'state, configuration and results are'
-! "$S" service uninstall >/work/out 2>&1 && grep -q 'not installed' /work/out && ok 'uninstalling again says so' || bad 'uninstalling again says so'
+! "$S" service uninstall >/mnt/job/out 2>&1 && grep -q 'not installed' /mnt/job/out && ok 'uninstalling again says so' || bad 'uninstalling again says so'
 
 # What cannot be enabled leaves nothing: /etc/systemd/system is there, systemctl is not.
-mkdir /work/bin
-printf '#!/bin/sh\n[ "$1" != enable ] || { echo no >&2; exit 1; }\nexec /usr/bin/systemctl "$@"\n' >/work/bin/systemctl
-chmod +x /work/bin/systemctl
-! PATH=/work/bin:$PATH "$S" service install >/work/out 2>&1 && [ ! -e /etc/systemd/system/scandrop.service ] && [ ! -e /etc/systemd/system/scandrop.service.d ] && ok 'a failed installation leaves nothing' || { cat /work/out; bad 'a failed installation leaves nothing'; }
+mkdir /mnt/job/bin
+printf '#!/bin/sh\n[ "$1" != enable ] || { echo no >&2; exit 1; }\nexec /usr/bin/systemctl "$@"\n' >/mnt/job/bin/systemctl
+chmod +x /mnt/job/bin/systemctl
+! PATH=/mnt/job/bin:$PATH "$S" service install >/mnt/job/out 2>&1 && [ ! -e /etc/systemd/system/scandrop.service ] && [ ! -e /etc/systemd/system/scandrop.service.d ] && ok 'a failed installation leaves nothing' || { cat /mnt/job/out; bad 'a failed installation leaves nothing'; }
 
 # The service of one user.
 as_anna() { su - anna -c "$*"; }
@@ -170,7 +170,7 @@ chmod 600 /home/anna/.config/scandrop/config.yaml
 want 'user: install' as_anna "'$S' service install --user"
 want 'user: start' as_anna "'$S' service start --user"
 [ "$(as_anna "'$S' service status --user")" = running ] && ok 'user: running' || bad 'user: running'
-as_anna 'cp /work/letter.pdf mine/'
+as_anna 'cp /mnt/job/letter.pdf mine/'
 want 'user: a scan comes back as text' within 60 test -s /home/anna/mine/letter.txt
 upid=$(as_anna "XDG_RUNTIME_DIR=/run/user/$(id -u anna) systemctl --user show -P MainPID scandrop")
 kill -9 "$upid"
@@ -180,8 +180,8 @@ want 'user: kill -9: running again within 10 s' within 10 user_running
 want 'user: starts with the session' test -e /home/anna/.config/systemd/user/default.target.wants/scandrop.service
 want 'user: uninstall' as_anna "'$S' service uninstall --user"
 [ ! -e /home/anna/.config/systemd/user/scandrop.service ] && ok 'user: no file is left' || bad 'user: no file is left'
-"$S" service status --user >/work/out 2>&1
-[ $? = 1 ] && ok 'root has no such service' || { cat /work/out; bad 'root has no such service'; }
+"$S" service status --user >/mnt/job/out 2>&1
+[ $? = 1 ] && ok 'root has no such service' || { cat /mnt/job/out; bad 'root has no such service'; }
 
 kill $sandbox
 [ $failed = 0 ] && echo "the service works on this systemd ($(systemctl --version | head -n 1))"
