@@ -305,6 +305,19 @@ func startWith(t *testing.T, run func(context.Context) error) {
 	})
 }
 
+// symlink makes a symbolic link at path. Where the system makes none, be it that we
+// may not or that it only says that it did, as Wine does, the test is skipped.
+func symlink(t *testing.T, to, path string) {
+	t.Helper()
+	err := os.Symlink(to, path)
+	if err == nil {
+		_, err = os.Readlink(path)
+	}
+	if err != nil {
+		t.Skip("no symbolic links are made here:", err)
+	}
+}
+
 // try is must for the watcher's goroutines, in which a test cannot end.
 func try(t *testing.T, err error) {
 	t.Helper()

@@ -200,9 +200,7 @@ func TestChangedWhileRead(t *testing.T) {
 
 // A link that takes the place of a file while it is read is not followed.
 func TestLinkedWhileRead(t *testing.T) {
-	if err := os.Symlink("nowhere", filepath.Join(t.TempDir(), "link")); err != nil {
-		t.Skip(err)
-	}
+	symlink(t, "nowhere", filepath.Join(t.TempDir(), "link"))
 	bubble(t, func(t *testing.T, d *desk, root string) {
 		path := write(t, pdf, root, "letter.pdf")
 		w := mustNew(t, d.config(Folder{Path: root}))
@@ -433,9 +431,7 @@ func TestRootLinkedElsewhere(t *testing.T) {
 		start(t, mustNew(t, d.config(Folder{Path: root, Recursive: true})))
 		pass(6 * time.Second)
 		must(t, os.Rename(root, away))
-		if err := os.Symlink(filepath.Join(dir, "elsewhere"), root); err != nil {
-			t.Skip(err)
-		}
+		symlink(t, filepath.Join(dir, "elsewhere"), root)
 		pass(2 * time.Minute)
 		d.want(root, "letter.pdf")
 		if got := d.lastLook(root); got.err == nil || !strings.Contains(got.err.Error(), "is not what it was") {
@@ -662,9 +658,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 			filepath.Join(real, "loop"):         real,
 			filepath.Join(real, "linked"):       filepath.Join(dir, "elsewhere"),
 		} {
-			if err := os.Symlink(to, link); err != nil {
-				t.Skip(err)
-			}
+			symlink(t, to, link)
 		}
 		n := start(t, mustNew(t, d.config(Folder{Path: root, Recursive: true})))
 		pass(6 * time.Second)
