@@ -14,6 +14,7 @@ import (
 	"iter"
 	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -111,6 +112,10 @@ type Uploader struct {
 	// up unseen. Whoever waits for it can be told to stop.
 	deleting *semaphore.Weighted
 
+	mu      sync.Mutex
+	workers int    // that Run has started
+	start   func() // starts another; nil unless Run runs
+
 	complained atomic.Pointer[time.Time] // when the log last told that the queue cannot be written
 }
 
@@ -161,23 +166,52 @@ func (u *Uploader) Run(ctx context.Context) error {
 		context.AfterFunc(work, func() { grace.Stop() })
 	})
 	g := new(errgroup.Group)
-	u.Queue.Limit(u.Workers)
-	for range 2*u.Workers + 1 { // while two kinds of steps hang there is one for the third
-		g.Go(func() error {
-			defer stop() // one that cannot go on must not leave the others working unseen
-			for {
-				task, err := u.Queue.Claim(claim)
-				if claim.Err() != nil {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				u.take(work, task)
+	worker := func() error {
+		defer stop() // one that cannot go on must not leave the others working unseen
+		for {
+			task, err := u.Queue.Claim(claim)
+			if claim.Err() != nil {
+				return nil
 			}
-		})
+			if err != nil {
+				return err
+			}
+			u.take(work, task)
+		}
 	}
+	g.Go(func() error { // so that the group has not come to its end while workers may be added
+		u.mu.Lock()
+		u.start = func() { g.Go(worker) }
+		u.staff()
+		u.mu.Unlock()
+		<-claim.Done()
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.start, u.workers = nil, 0
+		return nil
+	})
 	return g.Wait()
+}
+
+// SetWorkers changes [Config.Workers]. Fewer takes effect as steps come to their
+// end. It may be called at any time.
+func (u *Uploader) SetWorkers(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.Workers = n
+	u.staff()
+}
+
+// staff starts workers until there are enough: while two kinds of steps hang there
+// is one for the third. The caller holds u.mu.
+func (u *Uploader) staff() {
+	if u.start == nil {
+		return
+	}
+	u.Queue.Limit(u.Workers)
+	for ; u.workers < 2*u.Workers+1; u.workers++ {
+		u.start()
+	}
 }
 
 // take takes the step and reports what became of it.

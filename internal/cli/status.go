@@ -139,6 +139,9 @@ func (a *app) statusText(conf *config.Config, url string, s control.Status) erro
 	if url != "" {
 		row("pace", "%s", paceText(s.Pace))
 	}
+	if len(s.Restart) > 0 {
+		row("restart", "for these keys, which were changed since: %s", strings.Join(s.Restart, ", "))
+	}
 	if hook, err := daemon.WebhookURL(conf); err == nil && hook != "" {
 		row("webhook", "%s", hook)
 	}

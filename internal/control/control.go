@@ -325,6 +325,10 @@ type Status struct {
 	Pace    Pace     `json:"pace"`
 	Limits  []Limit  `json:"limits,omitempty"`
 	Bytes   int64    `json:"queue_bytes"` // size of the queue file
+
+	// Restart lists the keys of the configuration that were changed by a reload and
+	// take effect at the next start.
+	Restart []string `json:"restart,omitempty"`
 }
 
 // A Problem is why a request was not fulfilled.

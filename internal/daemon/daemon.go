@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -143,8 +144,10 @@ type daemon struct {
 	uploader     *uploader.Uploader
 	files        files
 	failureNotes *failureNotes
-	webhook      *webhook.Hook    // nil: none
-	notices      *notice.Notifier // nil: none
+	webhook      *webhook.Hook            // nil: none
+	notices      *notice.Notifier         // nil: none
+	troubles     sync.Map                 // by hot folder, what tryFolder found
+	restart      atomic.Pointer[[]string] // keys that take effect at the next start
 	began        time.Time
 	changed      atomic.Int64 // scans that went back to the watcher
 	meter        web.Meter
@@ -510,6 +513,9 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 		}
 		d.Log.Info("folder is back", "folder", folder)
 	}
+	if _, trouble := d.troubles.Load(folder); trouble {
+		go d.tryFolder(folder)
+	}
 	if !scanned {
 		return
 	}
@@ -554,6 +560,7 @@ func (d *daemon) held(key string) bool {
 func (d *daemon) run(ctx context.Context) error {
 	d.Log.Info("scandrop started", "version", d.Version, "folders", len(d.Config.Folders), "state_folder", d.Config.State)
 	d.page = d.openPage()
+	d.usable(d.Config)
 	endJournal := d.keepJournal(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)

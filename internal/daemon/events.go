@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 
 	"scandrop/internal/config"
 	"scandrop/internal/mount"
@@ -11,10 +12,13 @@ import (
 // CheckEvents holds the folders of which events are asked for against what the system
 // allows. what says how it is; an error that it is too little, and hint what to do.
 // Nothing is said (what is "") where nothing is watched or nothing limits it. It looks
-// through all hot folders, which may take a while.
+// through all hot folders that answer, which may take a while.
 func CheckEvents(c *config.Config) (what, hint string, err error) {
 	needed := 0
 	for _, f := range c.Folders {
+		if !inTime(func() { _, _ = os.Stat(f.Path) }, nil) {
+			continue // it hangs, which is said of the folder
+		}
 		needed += watcher.Watches(watcher.Folder{
 			Path: f.Path, Recursive: f.Recursive, Exclude: f.Exclude,
 			Poll: f.Watch == "poll" || f.Watch != "events" && mount.Silent(f.Path) != "",

@@ -508,6 +508,58 @@ func TestField(t *testing.T) {
 		}
 		f.finish("a FUSE mount, written behind its back: no events", 20)
 	})
+	t.Run("hung", func(t *testing.T) {
+		t.Parallel()
+		need(t, "bindfs")
+		if os.Getuid() != 0 {
+			t.Skip("only root can mount")
+		}
+		f := newField(t, "rescan: 1s\n- path: share\n  rescan: 1s")
+		behind, share := filepath.Join(f.dir, "behind"), filepath.Join(f.dir, "share")
+		if err := errors.Join(os.Mkdir(behind, 0o755), os.Mkdir(share, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		server := exec.Command("bindfs", "-f", behind, share)
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		mounted := func() bool {
+			table, err := os.ReadFile("/proc/self/mountinfo")
+			return err == nil && strings.Contains(string(table), " "+share+" ")
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- server.Wait() }()
+		for !mounted() {
+			select {
+			case err := <-ended:
+				t.Skipf("no file system can be mounted: %v", err)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		t.Cleanup(func() {
+			unmount(t, share)
+			<-ended
+		})
+		if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		goOn := sync.OnceValue(func() error { return server.Process.Signal(syscall.SIGCONT) })
+		t.Cleanup(func() { _ = goOn() })
+		f.start() // a share that never answers keeps nothing from beginning
+		for i := range 10 {
+			if err := os.WriteFile(filepath.Join(f.scans(), fmt.Sprintf("%d.gif", i)), numbered(i), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.settle(10)
+		f.await("a folder cannot be used as it is")
+		f.await("it does not answer")
+		if err := errors.Join(goOn(), os.WriteFile(filepath.Join(behind, "again.gif"), numbered(0), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		f.settle(11)
+		f.finish("beside them a share that hangs at the start, and answers later", 10)
+	})
 	t.Run("mkdir", func(t *testing.T) {
 		t.Parallel()
 		f := newField(t, "rescan: 24h")

@@ -30,13 +30,15 @@ type files struct {
 }
 
 // newFiles takes note of what the hot folders are. Those that are missing are
-// looked at when they first appear.
+// looked at when they first appear, those that hang when they answer.
 func newFiles(state string, folders []config.Folder) files {
 	f := files{state, newSpool(state), &sync.Map{}}
 	for _, folder := range folders {
-		if opened, err := f.hot(folder.Path); err == nil {
-			opened.Close()
-		}
+		inTime(func() {
+			if opened, err := f.hot(folder.Path); err == nil {
+				opened.Close()
+			}
+		}, nil)
 	}
 	return f
 }

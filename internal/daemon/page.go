@@ -124,7 +124,10 @@ func (d *daemon) about() control.Status {
 	s := control.Status{
 		Version: d.Version, Started: d.began.Round(0), State: d.Config.State, Service: c.API.URL,
 		Folders: []control.Folder{},
-		Pace:    control.Pace{Rate: pace.Rate, Limit: d.Config.API.Rate, Quota: pace.Quota},
+		Pace:    control.Pace{Rate: pace.Rate, Limit: c.API.Rate, Quota: pace.Quota},
+	}
+	if keys := d.restart.Load(); keys != nil {
+		s.Restart = *keys
 	}
 	s.Pace.Requests, s.Pace.Refused = d.meter.Requests()
 	if pace.NotBefore.After(time.Now()) {
@@ -145,6 +148,9 @@ func (d *daemon) about() control.Status {
 		folder := control.Folder{
 			Path: f.Path, Action: f.Action, Formats: f.Formats, Mode: w.Mode, Why: w.Why, Missed: w.Missed,
 			Looked: w.Scanned.Round(0), Last: w.Taken.Round(0), Error: w.Error, Settle: w.Settling,
+		}
+		if trouble, known := d.troubles.Load(f.Path); known && folder.Error == "" {
+			folder.Error, _ = trouble.(string)
 		}
 		s.Folders = append(s.Folders, folder)
 		s.Limits = append(s.Limits, d.used(f.Path, f.Limits.PagesPerDay, f.Limits.PagesPerMonth)...)

@@ -74,7 +74,7 @@ func MakePlan(ctx context.Context, c *config.Config, tool pages.Tool) (Plan, err
 			return Plan{}, err
 		}
 	}
-	w, err := surveyor(c, q, p.in.inspectOnly)
+	w, err := surveyor(c, c.Folders, q, p.in.inspectOnly)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -86,9 +86,11 @@ func MakePlan(ctx context.Context, c *config.Config, tool pages.Tool) (Plan, err
 	return p.Plan, p.total()
 }
 
-// surveyor is a watcher that only looks.
-func surveyor(c *config.Config, q *queue.Queue, examine func(context.Context, *os.File, *watcher.File) error) (*watcher.Watcher, error) {
-	folders := foldersOf(c)
+// surveyor is a watcher that only looks, into some of the hot folders.
+func surveyor(c *config.Config, some []config.Folder, q *queue.Queue, examine func(context.Context, *os.File, *watcher.File) error) (*watcher.Watcher, error) {
+	folders := slices.DeleteFunc(foldersOf(c), func(f watcher.Folder) bool {
+		return !slices.ContainsFunc(some, func(s config.Folder) bool { return s.Path == f.Path })
+	})
 	for i := range folders {
 		folders[i].Examine = examine
 	}
@@ -261,18 +263,46 @@ func Backlogs(ctx context.Context, c *config.Config, tool pages.Tool, within tim
 	if err != nil {
 		return nil, err
 	}
-	if q != nil {
-		defer q.Close()
+	fresh := map[string]bool{}
+	for _, f := range c.Folders {
+		fresh[f.Path] = f.Existing != "ignore" && (q == nil || !q.Introduced(f.Path))
 	}
-	fresh := *c
-	fresh.Folders = slices.DeleteFunc(slices.Clone(c.Folders), func(f config.Folder) bool {
-		return f.Existing == "ignore" || q != nil && q.Introduced(f.Path)
-	})
-	if len(fresh.Folders) == 0 {
+	if q != nil { // whoever runs wants it, and a folder may hang
+		if err := q.Close(); err != nil {
+			return nil, err
+		}
+	}
+	var folders []config.Folder
+	for _, f := range c.Folders {
+		if fresh[f.Path] && inTime(func() { _, _ = os.Stat(f.Path) }, nil) {
+			folders = append(folders, f)
+		}
+	}
+	if len(folders) == 0 {
 		return nil, nil
 	}
-	in := newIntake(c, newFiles(c.State, c.Folders), tool)
-	w, err := surveyor(c, q, in.inspectOnly)
+	found := make(chan []Backlog, 1)
+	var failed error
+	counting, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	go func() {
+		all, err := backlogs(ctx, counting, c, folders, tool)
+		failed = err
+		found <- all
+	}()
+	select {
+	case all := <-found:
+		return all, failed
+	case <-time.After(within + hangTime):
+		return nil, nil
+	}
+}
+
+// backlogs counts what lies in some of the hot folders, and its pages until counting
+// is done.
+func backlogs(ctx, counting context.Context, c *config.Config, folders []config.Folder, tool pages.Tool) ([]Backlog, error) {
+	in := newIntake(c, newFiles(c.State, folders), tool)
+	w, err := surveyor(c, folders, nil, in.inspectOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -281,17 +311,15 @@ func Backlogs(ctx context.Context, c *config.Config, tool pages.Tool, within tim
 		found[s.Folder] = append(found[s.Folder], s)
 		return nil
 	})
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
 	var all []Backlog
-	for _, f := range fresh.Folders {
+	for _, f := range folders {
 		b := Backlog{Folder: f.Path, Scans: len(found[f.Path])}
 		if b.Scans <= manyScans {
 			continue
 		}
 		for _, s := range found[f.Path] {
-			file, err := s.Read(ctx)
-			if ctx.Err() != nil {
+			file, err := s.Read(counting)
+			if counting.Err() != nil {
 				break
 			}
 			if err == nil && file.Pages > 0 {

@@ -105,28 +105,111 @@ func (d *daemon) reload(c *config.Config) error {
 	if err := d.settle(c); err != nil {
 		return errors.Join(err, d.settle(old))
 	}
-	if keys := fixed(old, c); len(keys) > 0 {
+	keys := fixed(d.Config, c) // what the process began with still holds
+	d.restart.Store(&keys)
+	if len(keys) > 0 {
 		d.Log.Warn("these keys take effect at the next start", "keys", strings.Join(keys, " "))
 	}
+	d.pace.Limit(c.API.Rate, c.API.Burst)
+	d.uploader.SetWorkers(c.Workers)
 	d.line.Store(api)
 	d.watcher.Store(w)
 	d.config.Store(c)
+	d.usable(c)
 	return nil
 }
 
-// settle tells the queue of the folders of a configuration.
+// settle tells the queue of the folders of a configuration. One that hangs in the
+// system is told of when it answers: the others do not wait for it.
 func (d *daemon) settle(c *config.Config) error {
 	if err := d.queue.SetFolders(priorities(c), limits(c)); err != nil {
 		return err
 	}
-	in := newIntake(c, d.files, d.Pages)
 	for _, f := range c.Folders {
-		usual, of := in.options(f.Path)
-		if err := d.queue.Configure(f.Path, usual, of); err != nil {
+		var err error
+		late := func() {
+			// Another configuration may be in force by now.
+			if err := d.configure(d.config.Load(), f.Path); err != nil {
+				d.Log.Error("the queue could not be written", "error", err)
+			}
+		}
+		if !inTime(func() { err = d.configure(c, f.Path) }, late) {
+			d.Log.Warn("a folder does not answer, and is left to itself until it does", "folder", f.Path)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// configure gives the jobs that wait in a folder what a configuration wants of them.
+func (d *daemon) configure(c *config.Config, path string) error {
+	in := newIntake(c, d.files, d.Pages)
+	if _, known := in.folders[path]; !known {
+		return nil
+	}
+	usual, of := in.options(path)
+	return d.queue.Configure(path, usual, of)
+}
+
+// hangTime is how long a folder may take where others wait for it: a share whose
+// server is gone may never answer.
+const hangTime = 5 * time.Second
+
+// inTime calls f and reports whether it came to its end in time. If not it is left
+// to itself, and late, which may be nil, is called when it has; f must not change
+// what the caller reads then.
+func inTime(f, late func()) bool {
+	done, abandoned := make(chan struct{}), make(chan struct{})
+	go func() {
+		f()
+		select {
+		case done <- struct{}{}:
+		case <-abandoned:
+			if late != nil {
+				late()
+			}
+		}
+	}()
+	patience := time.NewTimer(hangTime)
+	defer patience.Stop()
+	select {
+	case <-done:
+		return true
+	case <-patience.C:
+		close(abandoned)
+		return false
+	}
+}
+
+// usable tells of hot folders that are there and cannot be used: such as are full, may
+// not be written, or do not answer. It does not wait for them.
+func (d *daemon) usable(c *config.Config) {
+	for _, f := range c.Folders {
+		go d.tryFolder(f.Path)
+	}
+}
+
+// tryFolder takes note of how a folder is, and tells of what is wrong with it. What
+// is missing the watcher tells.
+func (d *daemon) tryFolder(path string) {
+	trial := Try{Path: path, Write: true, Untouched: true}.Do()
+	trouble := trial.Problem
+	if trial.Hint != "" {
+		trouble += "; " + trial.Hint
+	}
+	if text, short := trial.Scarce(); short {
+		trouble = text + "; free some of it: until then nothing of it is sent"
+	}
+	if trouble == "" || trial.Absent {
+		d.troubles.Delete(path)
+		return
+	}
+	if _, known := d.troubles.Swap(path, trouble); !known {
+		d.Log.Warn("a folder cannot be used as it is", "folder", path, "error", trouble)
+	}
 }
 
 func priorities(c *config.Config) map[string]int {
@@ -154,10 +237,7 @@ func fixed(a, b *config.Config) (keys []string) {
 			keys = append(keys, key)
 		}
 	}
-	differs("api.rate", a.API.Rate, b.API.Rate)
-	differs("api.burst", a.API.Burst, b.API.Burst)
 	differs("api.doubt", a.API.Doubt, b.API.Doubt)
-	differs("workers", a.Workers, b.Workers)
 	differs("status", a.Status, b.Status)
 	differs("webhook", a.Webhook, b.Webhook)
 	differs("notices", a.Notices, b.Notices)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"scandrop/internal/config"
 	"scandrop/internal/sandbox"
@@ -154,15 +156,66 @@ func TestReload(t *testing.T) {
 		t.Error(err)
 	}
 
-	l.reload <- l.config(fmt.Sprintf("state: state\nworkers: 2\nfolders: [{path: b%s}, {path: a%s}]", fast, fast))
+	l.reload <- l.config(fmt.Sprintf("state: state\nworkers: 1\nlog: {level: debug}\nfolders: [{path: b%s}, {path: a%s}]", fast, fast))
 	l.held("")
 	l.until("waits.gif", queue.Done)
 	if n := 1 + len(l.upload); n != 3 {
 		t.Errorf("%d uploads of 3 scans", n)
 	}
-	if !l.logged("these keys take effect at the next start") || !l.logged("keys=workers") {
-		t.Error("the log does not say that workers waits for a restart")
+	if !l.logged("these keys take effect at the next start") || !l.logged("keys=log") {
+		t.Error("the log does not say that log waits for a restart")
 	}
+}
+
+// More workers, and another pace, take effect at once.
+func TestReloadPace(t *testing.T) {
+	t.Parallel()
+	l := enter(t, "state: state\nworkers: 1\nfolders: [{path: a"+fast+"}]")
+	l.drop("a/first.gif", "on the wire")
+	<-l.upload
+	l.drop("a/second.gif", "it waits for a worker")
+	l.until("second.gif", queue.Queued)
+	l.reload <- l.config("state: state\nworkers: 2\nfolders: [{path: a" + fast + "}]")
+	<-l.upload // while the first has no answer yet
+	close(l.answer)
+	l.until("second.gif", queue.Done)
+	if l.logged("these keys take effect at the next start") {
+		t.Error("it waits for a restart")
+	}
+}
+
+// A new folder that cannot be used is said, also before a scan lies in it.
+func TestReloadUnusable(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("only where permissions bind us")
+	}
+	l := enter(t, "state: state\nfolders: [{path: a"+fast+"}]")
+	close(l.answer)
+	if err := os.Chmod(filepath.Join(l.dir, "b"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	l.reload <- l.config("state: state\nfolders: [{path: a" + fast + "}, {path: b" + fast + "}]")
+	for !l.logged("a folder cannot be used as it is") {
+		<-l.alive
+	}
+}
+
+// What hangs is left to itself, and told when it has come to its end.
+func TestInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := 0
+		if !inTime(func() { time.Sleep(hangTime - 1) }, func() { late++ }) {
+			t.Error("it came in time")
+		}
+		if inTime(func() { time.Sleep(3 * hangTime) }, func() { late += 10 }) {
+			t.Error("it hung")
+		}
+		time.Sleep(3 * hangTime)
+		if synctest.Wait(); late != 10 {
+			t.Errorf("late: %d", late)
+		}
+	})
 }
 
 // One that cannot take the old one's place is refused, and changes nothing.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
@@ -15,6 +17,14 @@ func notFolder(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 // refusedByPrivacy reports whether a folder was refused as macOS does it for privacy:
 // permissions refuse with EACCES.
 func refusedByPrivacy(err error) bool { return errors.Is(err, syscall.EPERM) }
+
+// mayWrite asks whether this process may write in the folder.
+func mayWrite(dir string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &os.PathError{Op: "write in", Path: dir, Err: err}
+	}
+	return nil
+}
 
 // tryLock takes the lock of a file, or returns errLocked.
 func tryLock(f *os.File) error {

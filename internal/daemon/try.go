@@ -23,6 +23,9 @@ type Try struct {
 	File bool `json:"file,omitempty"`
 	// Write says that it must write: in the folder, or to the end of the file.
 	Write bool `json:"write,omitempty"`
+	// Untouched has it asked of the system instead, as far as that tells: nothing is
+	// made in the folder.
+	Untouched bool `json:"-"`
 	// Via is the path under which it is reached, if that is another.
 	Via string `json:"via,omitempty"`
 }
@@ -112,6 +115,12 @@ func (t Try) do() Trial {
 		return fail(err, "let this user read and write in it")
 	}
 	if !t.Write {
+		return trial
+	}
+	if t.Untouched {
+		if err := mayWrite(path); err != nil {
+			return fail(err, "let this user read and write in it")
+		}
 		return trial
 	}
 	f, err := os.CreateTemp(path, ".scandrop-check-*")

@@ -307,6 +307,36 @@ func (p *Pace) Restore(s PaceState) {
 	p.pause(now, s.NotBefore.Sub(now))
 }
 
+// Limit bounds the pace anew: at most perSecond requests a second, of which burst may
+// go out at once after a rest, as for [NewPace]. What was learned of the service stays
+// as far as it fits; a pace that was at its bound is at the new one.
+func (p *Pace) Limit(perSecond float64, burst int) {
+	if p == nil {
+		return
+	}
+	if !(perSecond >= slowest) {
+		perSecond = slowest
+	}
+	perSecond, burst = min(perSecond, fastest), max(burst, 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rate, known, bursts := p.rate, p.known, p.burst
+	if rate >= p.ceiling {
+		rate = perSecond
+	}
+	if known >= p.ceiling {
+		known = perSecond
+	}
+	if bursts >= p.most {
+		bursts = burst
+	}
+	p.ceiling, p.most = perSecond, burst
+	p.set(time.Now(), p.bounded(rate), min(bursts, burst))
+	p.known = max(p.bounded(known), p.rate)
+	p.tell()
+	p.wake()
+}
+
 // The methods below want p.mu to be held.
 
 // bounded is r where a rate may be.

@@ -519,3 +519,45 @@ func TestPaceLast(t *testing.T) {
 		}
 	})
 }
+
+// Another bound takes effect at once, also for who waits; what was learned of the
+// service stays as far as it fits.
+func TestPaceLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPace(1./60, 1)
+		pass(t, p, 1)
+		went := make(chan time.Duration)
+		began := time.Now()
+		go func() {
+			turn(t, p)
+			went <- time.Since(began)
+		}()
+		time.Sleep(time.Second)
+		p.Limit(2, 4)
+		if after := <-went; after > 2*time.Second {
+			t.Errorf("who waited went out after %v", after)
+		}
+		wantRate(t, p, 2)
+		time.Sleep(time.Minute)
+		wantElapsed(t, p, 6, time.Second) // four at once, and two
+
+		p.Limit(0.5, 1)
+		wantRate(t, p, 0.5)
+		time.Sleep(time.Minute)
+		wantElapsed(t, p, 3, 4*time.Second)
+
+		p.Limit(2, 1)
+		pass(t, p, 1)
+		refuse(t, p, 2*time.Second)
+		learned := p.State().Rate
+		if learned >= 2 {
+			t.Fatalf("the rate is %v after a refusal", learned)
+		}
+		p.Limit(100, 1)
+		wantRate(t, p, learned)
+		p.Limit(learned/2, 1)
+		wantRate(t, p, learned/2)
+	})
+	var none *Pace
+	none.Limit(1, 1)
+}

@@ -424,4 +424,29 @@ var mutations = []mutation{
 		file: "internal/journal/journal.go", old: "\t\tif err := f.Truncate(end); err != nil {\n\t\t\treturn err\n\t\t}\n", new: "",
 		pkg: "internal/journal", tests: "^TestTorn$",
 	},
+	{
+		name: "who looks opens the queue file for writing", guard: "an older version's queue file is as it was after a look",
+		file: "internal/cli/desk.go", old: "\topen := a.look\n", new: "\topen := a.openQueue\n",
+		pkg: "internal/cli", tests: "^TestScripts$/^older$",
+	},
+	{
+		name: "folders are tried as who asks", guard: "check finds what the service's account may not do",
+		file: "internal/cli/worker.go", old: "\tif !w.asked() {\n", new: "\tif true {\n",
+		pkg: "internal/cli", tests: "^TestTryAsAnotherAccount$",
+	},
+	{
+		name: "the clock is not compared", guard: "a clock that is off is said",
+		file: "internal/cli/answers.go", old: "if off <= tolerable {", new: "if true {",
+		pkg: "internal/cli", tests: "^TestCheckAgainstServices$",
+	},
+	{
+		name: "a reload leaves the workers", guard: "a changed number of workers takes effect",
+		file: "internal/daemon/reload.go", old: "\td.uploader.SetWorkers(c.Workers)\n", new: "",
+		pkg: "internal/daemon", tests: "^TestReloadPace$",
+	},
+	{
+		name: "who waits is not told of another pace", guard: "a changed rate takes effect at once",
+		file: "internal/hwocr/pace.go", old: "\tp.known = max(p.bounded(known), p.rate)\n\tp.tell()\n\tp.wake()\n", new: "\tp.known = max(p.bounded(known), p.rate)\n\tp.tell()\n",
+		pkg: "internal/hwocr", tests: "^TestPaceLimit$",
+	},
 }
