@@ -79,9 +79,13 @@ var ErrHeld = errors.New("held")
 // then uploads, by their folder's priority and the oldest first. A job is
 // handed out to one worker at a time.
 func (q *Queue) Claim(ctx context.Context) (Task, error) {
-	select { // one looks for work; the others wait for its finding some
+	q.idle.Add(1)
+	defer q.idle.Add(-1)
+	select { // one looks for work, for all who wait
 	case q.claiming <- struct{}{}:
 		defer func() { <-q.claiming }()
+	case task := <-q.found:
+		return task, nil
 	case <-ctx.Done():
 		return Task{}, ctx.Err()
 	}
@@ -90,16 +94,48 @@ func (q *Queue) Claim(ctx context.Context) (Task, error) {
 			return Task{}, err
 		}
 		q.mu.Lock()
-		task, next, err := q.claim()
+		tasks, next, err := q.claim(int(q.idle.Load()))
 		changed := q.changed
 		q.mu.Unlock()
-		if err != nil || task.Step != "" {
-			return task, err
+		if len(tasks) > 0 {
+			q.handOut(tasks[1:])
+			return tasks[0], nil
+		}
+		if err != nil {
+			return Task{}, err
 		}
 		if err := wait(ctx, changed, next); err != nil {
 			return Task{}, err
 		}
 	}
+}
+
+// handOut gives tasks to those who wait for one. What nobody takes at once, as when
+// they were told to stop, is given back.
+func (q *Queue) handOut(tasks []Task) {
+	for i, task := range tasks {
+		select {
+		case q.found <- task:
+			continue
+		default:
+		}
+		q.mu.Lock()
+		for _, task := range tasks[i:] {
+			q.unclaim(task)
+		}
+		q.wake()
+		q.mu.Unlock()
+		return
+	}
+}
+
+// unclaim takes note that a job's task is over. The caller holds q.mu.
+func (q *Queue) unclaim(t Task) {
+	if q.claimed[t.Job.ID] {
+		q.busy[t.Step.class()]--
+	}
+	delete(q.claimed, t.Job.ID)
+	q.working.Store(int32(len(q.claimed)))
 }
 
 // wait returns when something changed, when the time has come (zero: never),
@@ -120,38 +156,61 @@ func wait(ctx context.Context, changed <-chan struct{}, until time.Time) error {
 	return nil
 }
 
-// claim finds the next task, or says when there will be one. The caller holds
-// q.mu.
-func (q *Queue) claim() (task Task, next time.Time, err error) {
+// claim finds the next tasks, or says when there will be one: up to n where they are
+// ordinary steps of jobs, which may be given back, else one. The caller holds q.mu.
+func (q *Queue) claim(n int) (tasks []Task, next time.Time, err error) {
 	now := time.Now()
 	if err := q.heedLimits(now); err != nil {
-		return task, next, err
+		return nil, next, err
+	}
+	if len(q.limits) > 0 {
+		n = 1 // what is on the way counts
 	}
 	err = q.readLocked(func(t *tx) error {
-		task, next, err = q.choose(t, now)
-		return err
+		for {
+			var task Task
+			task, next, err = q.choose(t, now)
+			if err != nil || task.Step == "" {
+				return err
+			}
+			plain := task.Job.ID != 0 && len(task.holds) == 0
+			if !plain && len(tasks) > 0 {
+				return nil
+			}
+			q.take(task, now)
+			if tasks = append(tasks, task); !plain || len(tasks) >= n {
+				return nil
+			}
+		}
 	})
-	switch {
-	case err != nil || task.Step == "":
-	case task.Step == Probe:
+	if len(tasks) > 0 { // an error is met again
+		err = nil
+	}
+	return tasks, next, err
+}
+
+// take takes note that a worker has the task.
+func (q *Queue) take(task Task, now time.Time) {
+	switch task.Step {
+	case Probe:
 		q.probing = true
 		q.probed(now, Hold.blocksAll)
-	case task.Step == Census:
+	case Census:
 		q.counting, q.began = true, now.Round(0).UTC()
-	case task.Step == Sweep:
+	case Sweep:
 		q.sweeping = true
-	case task.Step == Survey:
+	case Survey:
 		q.surveys.running, q.surveys.began = true, now.Round(0).UTC()
 		q.looksLast = true
 	default:
 		q.looksLast = task.Step == Collect || task.Step != Upload && q.looksLast
 		q.claimed[task.Job.ID] = true
+		q.working.Store(int32(len(q.claimed)))
 		q.busy[task.Step.class()]++
 		if len(task.holds) > 0 {
 			q.probed(now, func(h Hold) bool { return slices.Contains(task.holds, h.Key()) })
 		}
 	}
-	return task, next, err
 }
 
 // probed notes, in memory, that holds are being tried: a restart tries all.
@@ -492,10 +551,7 @@ func (q *Queue) reported(task Task, o Outcome, j Job, held, err error) error {
 	}
 	_, stale := errors.AsType[*MoveError](err)
 	if err == nil && !sending || stale || errors.Is(err, ErrNoJob) {
-		if q.claimed[task.Job.ID] {
-			q.busy[task.Step.class()]--
-		}
-		delete(q.claimed, task.Job.ID)
+		q.unclaim(task)
 		q.wake()
 	}
 	return err

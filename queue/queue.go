@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -77,9 +78,14 @@ type Queue struct {
 	limits       map[string]Limits
 
 	claiming chan struct{} // held by the one who looks for work
+	found    chan Task     // what it found for the others
+	idle     atomic.Int32  // how many wait for work, who looks among them
 
-	queuing sync.Mutex // guards changes; taken last
-	changes []*change  // that wait to be committed
+	queuing    sync.Mutex   // guards what follows; taken last
+	changes    []*change    // that wait to be committed
+	committing bool         // somebody commits, or is about to
+	working    atomic.Int32 // how many tasks of jobs workers have
+	decoded    decoded
 
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed
 	holds   map[string]Hold
@@ -136,6 +142,7 @@ func Open(c Config) (*Queue, error) {
 		passed:       map[string]int{},
 		changed:      make(chan struct{}),
 		claiming:     make(chan struct{}, 1),
+		found:        make(chan Task),
 	}
 	var file *os.File
 	err := guard(func() (err error) {

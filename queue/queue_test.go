@@ -88,11 +88,14 @@ func claim(t testing.TB, q *Queue) Task {
 	t.Helper()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	task, _, err := q.claim()
+	tasks, _, err := q.claim(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return task
+	if len(tasks) == 0 {
+		return Task{}
+	}
+	return tasks[0]
 }
 
 // report gives a task back with outcomes, of which all but the last are

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -182,6 +184,7 @@ type tx struct {
 	census     census
 	strayDue   bool // some stray is due at another time
 	keptLooks  bool // what was learned of the service's times is in the transaction
+	decoded    *decoded
 	err        error
 }
 
@@ -248,7 +251,7 @@ type change struct {
 	f     func(*tx) error
 	after func(error) error
 	err   error
-	done  bool
+	turn  chan bool // true: it is made, or cannot be; false: it is the caller's turn to commit
 }
 
 // change is update; after, if it is not nil, is then called with the error, while
@@ -258,20 +261,43 @@ type change struct {
 // lone one never waits, and many cost little more than one. Where one of them
 // fails each is tried by itself.
 func (q *Queue) change(f func(*tx) error, after func(error) error) error {
-	c := &change{f: f, after: after}
+	c := &change{f: f, after: after, turn: make(chan bool, 1)}
 	q.queuing.Lock()
 	q.changes = append(q.changes, c)
+	if !q.committing {
+		q.committing = true
+		c.turn <- false
+	}
 	q.queuing.Unlock()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !c.done {
+	if made := <-c.turn; !made {
+		q.gather()
 		q.commit()
+		<-c.turn
 	}
 	return c.err
 }
 
-// commit makes all changes that wait. The caller holds q.mu.
+// gather lets those go on who are about to bring a change, for as long as each time one
+// does. A disk that syncs fast would else make a transaction of every change, which
+// costs more than what is in it.
+func (q *Queue) gather() {
+	for before := 0; ; {
+		q.queuing.Lock()
+		n := len(q.changes)
+		q.queuing.Unlock()
+		if n <= before || n >= int(q.working.Load()) {
+			return
+		}
+		before = n
+		for range 8 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// commit makes all changes that wait, and has one of those who came meanwhile go on.
 func (q *Queue) commit() {
+	q.mu.Lock()
 	q.queuing.Lock()
 	changes := q.changes
 	q.changes = nil
@@ -291,8 +317,16 @@ func (q *Queue) commit() {
 		if c.after != nil {
 			c.err = c.after(c.err)
 		}
-		c.done = true
 	}
+	q.mu.Unlock()
+	for _, c := range changes {
+		c.turn <- true
+	}
+	q.queuing.Lock()
+	if q.committing = len(q.changes) > 0; q.committing {
+		q.changes[0].turn <- false
+	}
+	q.queuing.Unlock()
 }
 
 // updateLocked is update for a caller who holds q.mu.
@@ -356,6 +390,7 @@ func (q *Queue) begin(b *bolt.Tx) *tx {
 	return &tx{
 		Tx: b, now: time.Now().Round(0).UTC(), policy: q.policy, mark: q.installation.Mark,
 		holds: q.holds, folders: q.folders, configured: q.configured, limits: q.limits, census: q.census,
+		decoded: &q.decoded,
 	}
 }
 
@@ -379,11 +414,46 @@ func (t *tx) job(id uint64) (Job, error) {
 	if record == nil {
 		return Job{}, fmt.Errorf("job %d: %w", id, ErrNoJob)
 	}
+	if j, ok := t.decoded.job(id, record); ok {
+		return j, nil
+	}
 	j, err := decode(record)
 	if err != nil {
 		return Job{}, fmt.Errorf("job %d: %w", id, err)
 	}
 	return j, nil
+}
+
+// decoded remembers the jobs that were written last: while a scan is seen through its
+// record is read a dozen times, which is most of what that costs. What counts is the
+// file: a record that is not, byte for byte, the one that was written is decoded.
+type decoded struct {
+	mu   sync.Mutex
+	jobs map[uint64]written
+}
+
+type written struct {
+	record []byte
+	job    Job
+}
+
+// mostDecoded bounds the memory that this takes.
+const mostDecoded = 256
+
+func (d *decoded) put(j Job, record []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.jobs == nil || len(d.jobs) >= mostDecoded {
+		d.jobs = make(map[uint64]written, mostDecoded)
+	}
+	d.jobs[j.ID] = written{record, j}
+}
+
+func (d *decoded) job(id uint64, record []byte) (Job, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w, ok := d.jobs[id]
+	return w.job, ok && bytes.Equal(w.record, record)
 }
 
 // create gives a new job its id and writes it.
@@ -574,6 +644,7 @@ func (t *tx) write(old, j Job) {
 	record, err := encode(j)
 	t.fail(err)
 	t.put(bucketJobs, key64(j.ID), record)
+	t.decoded.put(j, record)
 	t.index(old, j)
 	t.noteEnd(old, j)
 	t.countDay(old, j)

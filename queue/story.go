@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -38,6 +39,19 @@ func (t *tx) tell(j, next Job, o Outcome) {
 }
 
 func (t *tx) addEvent(job uint64, e Event) {
+	v := t.get(bucketStory, key64(job))
+	if n := bytes.Count(v, []byte(`{"at":`)); n < storyLength { // which no text in it holds: its quotes are escaped
+		text, err := json.Marshal(e)
+		t.fail(err)
+		var all []byte
+		if n == 0 {
+			all = append(append(all, '['), text...)
+		} else {
+			all = append(append(append(all, v[:len(v)-1]...), ','), text...)
+		}
+		t.put(bucketStory, key64(job), append(all, ']'))
+		return
+	}
 	events := t.story(job)
 	if len(events) >= storyLength {
 		half := storyLength / 2

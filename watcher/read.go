@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -95,12 +96,14 @@ func (w *Watcher) read(ctx context.Context, of Folder, path string, size int64, 
 	head = head[:n]
 	digest := sha256.New()
 	digest.Write(head)
-	rest, err := io.Copy(digest, readerFunc(func(p []byte) (int, error) {
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	rest, err := io.CopyBuffer(digest, readerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		return f.Read(p)
-	}))
+	}), buf[:])
 	if err != nil {
 		return nil, start, err
 	}
@@ -180,3 +183,6 @@ func same(info fs.FileInfo, size int64, mod time.Time) bool {
 type readerFunc func(p []byte) (int, error)
 
 func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
+
+// buffers are those that files are read through.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scandrop/internal/result"
@@ -32,6 +33,7 @@ type failureNotes struct {
 	known  map[string]queue.Note
 	unsure map[string]bool
 
+	any     atomic.Bool // there is a note, or was, or may be
 	mu      sync.Mutex
 	jobs    map[uint64]queue.Job // that moved
 	folders map[string]bool      // that were looked through
@@ -53,6 +55,7 @@ func newFailureNotes(q *queue.Queue, f files, log *slog.Logger) (*failureNotes, 
 			n.moved(j)
 		}
 	}
+	n.any.Store(len(n.known) > 0)
 	for _, note := range n.known { // what was resolved by hand, or in a run that was killed
 		n.folders[filepath.Dir(note.Path)] = true
 		n.unsure[note.Path] = true
@@ -64,6 +67,10 @@ func newFailureNotes(q *queue.Queue, f files, log *slog.Logger) (*failureNotes, 
 // moved takes note that a job may need a note now, or need it no more. It does
 // not block.
 func (n *failureNotes) moved(j queue.Job) {
+	if !j.Options.Notes && !n.any.Load() {
+		return
+	}
+	n.any.Store(true)
 	n.mu.Lock()
 	n.jobs[j.ID] = j
 	n.mu.Unlock()

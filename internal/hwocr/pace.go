@@ -72,7 +72,7 @@ type Pace struct {
 
 const (
 	slowest = 1. / 60 // requests a second
-	fastest = 1000.
+	fastest = 100_000.
 
 	defaultPause = time.Second      // where the service names none
 	longestDeaf  = time.Minute      // pause after refusals alone
@@ -87,7 +87,7 @@ const (
 )
 
 // NewPace returns a pace of at most rate requests a second, of which burst may go out
-// at once after a rest. A rate outside of one a minute to 1000 a second, or a burst
+// at once after a rest. A rate outside of one a minute to 100,000 a second, or a burst
 // below 1, counts as the nearest that is allowed.
 func NewPace(perSecond float64, burst int) *Pace {
 	if !(perSecond >= slowest) { // also where it is not a number

@@ -58,8 +58,9 @@ func NewTransport(c TransportConfig) (*http.Transport, error) {
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    30 * time.Second,
 		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           16,
-		MaxIdleConnsPerHost:    16,
+		// As many as there may be requests at once, with 16 workers.
+		MaxIdleConns:           48,
+		MaxIdleConnsPerHost:    48,
 		MaxResponseHeaderBytes: 64 << 10,
 		// Shorter than servers keep idle connections. An upload on one that the
 		// server has just given up is lost after it was sent, and would have to be
