@@ -374,6 +374,9 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 		}
 		d.priority, d.folder = priority, path
 		credits, noCredits := t.holds[Hold{Cause: Credits}.Key()]
+		if noCredits && q.busy[sending] > 0 {
+			continue // its answer says which others are small enough
+		}
 		if noCredits {
 			least, ok := q.smallest(t, f.Number, now)
 			if ok {
