@@ -53,11 +53,11 @@ func NewTransport(c TransportConfig) (*http.Transport, error) {
 		return nil, fmt.Errorf("ca_file: %w", err)
 	}
 	return &http.Transport{
-		Proxy:                  proxy,
-		DialContext:            dial,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout:    30 * time.Second,
-		ForceAttemptHTTP2:      true,
+		Proxy:               proxy,
+		DialContext:         dial,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout: 30 * time.Second,
+		ForceAttemptHTTP2:   true,
 		// As many as there may be requests at once, with 16 workers.
 		MaxIdleConns:           48,
 		MaxIdleConnsPerHost:    48,
