@@ -6,12 +6,14 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,6 +93,9 @@ func (s *simulation) checkPaid() {
 				break
 			}
 			s.digests[j.Mark] = j.Content.String()
+			for _, part := range j.Parts {
+				s.digests[part.Mark] = j.Content.String()
+			}
 		}
 	}
 	s.mu.Lock()
@@ -112,17 +117,39 @@ func (s *simulation) checkPaid() {
 		s.violated("P3: what bears the mark %s (%.8s) was paid for twice", mark, s.digests[mark])
 	}
 	for d, n := range paid {
-		if d != "" && n > 1+s.asked[d] {
-			s.violated("P3: %.8s was paid for %d times, and asked for again %d times", d, n, s.asked[d])
+		if most := (1 + s.asked[d]) * s.settled[d].documents(); d != "" && n > most {
+			s.violated("P3: %.8s was paid for %d times, at most %d were asked for", d, n, most)
 		}
 	}
 }
 
-var readBy = regexp.MustCompile(`The sandbox does not read: this is page 1 of 1 of scan ([0-9a-f]{8})\.`)
+var readBy = regexp.MustCompile(`The sandbox does not read: this is page (\d+) of (\d+) of scan ([0-9a-f]{8})\.`)
 
-// readOf is the text of a scan.
-func readOf(digest string) string {
-	return fmt.Sprintf("The sandbox does not read: this is page 1 of 1 of scan %.8s.", digest)
+// readOf is what is read on a page of a scan.
+func readOf(page, pages int, digest string) string {
+	return fmt.Sprintf("The sandbox does not read: this is page %d of %d of scan %.8s.", page, pages, digest)
+}
+
+// scanRead returns the scan whose pages a result holds, each once and in order; ""
+// if it does not.
+func scanRead(text string) (digest string) {
+	all := readBy.FindAllStringSubmatch(text, -1)
+	for i, m := range all {
+		if m[0] != readOf(i+1, len(all), all[0][3]) {
+			return ""
+		}
+		digest = m[3]
+	}
+	return digest
+}
+
+// plainText is the txt of a scan.
+func plainText(pages int, digest string) string {
+	var all []string
+	for n := range pages {
+		all = append(all, fmt.Sprintf("=== **Page: %d of %d**\n\n%s\n", n+1, pages, readOf(n+1, pages, digest)))
+	}
+	return strings.Join(all, "\n")
 }
 
 // textOf returns what a result says; an error if it is not whole.
@@ -134,12 +161,12 @@ func textOf(path string) (text string, err error) {
 	switch filepath.Ext(path) {
 	case ".txt":
 		text = string(content)
-		if m := readBy.FindStringSubmatch(text); m == nil || text != "=== **Page: 1 of 1**\n\n"+readOf(m[1])+"\n" {
+		if d := scanRead(text); d == "" || text != plainText(len(readBy.FindAllString(text, -1)), d) {
 			return "", fmt.Errorf("%q is not a whole text", text)
 		}
 	case ".json":
 		text = string(content)
-		if !json.Valid(content) || !readBy.MatchString(text) {
+		if !json.Valid(content) || scanRead(text) == "" {
 			return "", fmt.Errorf("%q is not whole", text)
 		}
 	case ".docx":
@@ -252,6 +279,9 @@ func (s *simulation) checkEnd() {
 		jobs[key] = append(jobs[key], j)
 		temps[stageKey(j)] = j.State != queue.Done
 		byMark[j.Mark] = j
+		for _, part := range j.Parts {
+			byMark[part.Mark] = j
+		}
 	}
 	for _, d := range s.drops {
 		if !d.given.IsZero() {
@@ -262,7 +292,9 @@ func (s *simulation) checkEnd() {
 			s.violated("P2: %s (%.8s), dropped after %v, is not in the queue", d.path, d.digest, d.at.Sub(s.story.began))
 			continue
 		}
-		s.checkOriginal(d, js)
+		if !d.copied {
+			s.checkOriginal(d, js)
+		}
 		if js[0].State == queue.Done {
 			s.figures.done++
 			s.checkDone(d, js[0])
@@ -274,6 +306,37 @@ func (s *simulation) checkEnd() {
 		}
 	}
 	s.checkLeft(byMark, temps)
+	s.checkState(q)
+}
+
+// checkState checks that nothing is kept in the state folder of scans that are done.
+func (s *simulation) checkState(q *queue.Queue) {
+	copies, err := os.ReadDir(filepath.Join(s.state, "spool"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.violated("the copies of scans cannot be read: %v", err)
+	}
+	for _, e := range copies {
+		var content queue.Digest
+		name := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
+		if err := content.UnmarshalText([]byte(name)); err != nil {
+			s.violated("P6: %s is left among the copies of scans", e.Name())
+			continue
+		}
+		if needed, err := q.Spooled(content); err != nil || !needed {
+			s.violated("P6: a copy of %.8s is kept although no job needs it (%v)", name, err)
+		}
+	}
+	folders, err := os.ReadDir(filepath.Join(s.state, partsFolder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.violated("the parts of scans cannot be read: %v", err)
+	}
+	for _, e := range folders {
+		number, _, _ := strings.Cut(e.Name(), "-")
+		id, _ := strconv.ParseUint(number, 10, 64)
+		if j, err := q.Get(id); err != nil || j.State == queue.Done {
+			s.violated("P6: the parts %s are kept although job %d is %s (%v)", e.Name(), id, j.State, err)
+		}
+	}
 }
 
 // checkOriginal checks that a scan is where it was left, or where the daemon
@@ -298,7 +361,7 @@ func (s *simulation) checkDone(d *drop, j queue.Job) {
 			continue
 		}
 		text, err := textOf(r.Path)
-		if err != nil || !strings.Contains(text, readOf(d.digest)) {
+		if err != nil || !strings.HasPrefix(d.digest, scanRead(text)) || len(readBy.FindAllString(text, -1)) != s.settled[d.digest].pages() {
 			s.violated("P2: %s (%.8s) is done, but its %s, %s, says %q (%v)", d.path, d.digest, format, r.Path, text, err)
 		}
 	}
@@ -310,7 +373,7 @@ func (s *simulation) excuse(j queue.Job) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.settled[d]
-	if c == nil || c.kind != "scan" {
+	if c == nil || c.kind != "scan" && c.kind != "book" {
 		return "it is no scan"
 	}
 	if s.handled[d] {
@@ -375,7 +438,7 @@ func (s *simulation) checkLeft(byMark map[string]queue.Job, temps map[string]boo
 			s.violated("P6: document %s is left of job %d, which is %s; it deletes itself at %v", doc.Name, j.ID, j.State, doc.Expires)
 		}
 	}
-	for _, root := range []string{"a", "b", "done"} {
+	for _, root := range []string{"a", "b", "c", "done"} {
 		filepath.WalkDir(s.at(root), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !strings.HasPrefix(d.Name(), ".") {
 				return nil

@@ -62,7 +62,7 @@ func (s *simulation) start() (*incarnation, error) {
 	c := *s.config
 	c.State = s.state
 	d, err := begin(Options{
-		Config: &c, Version: "simulation", Transport: network{in}, Listen: listenStill,
+		Config: &c, Version: "simulation", Largest: largestPart, Transport: network{in}, Listen: listenStill,
 		Moved: func(j queue.Job) { in.point("moved to " + string(j.State)) },
 		Log:   slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})
@@ -72,6 +72,7 @@ func (s *simulation) start() (*incarnation, error) {
 	}
 	in.daemon = d
 	d.uploader.Files = gated{in, d.uploader.Files}
+	d.uploader.Parts = gatedParts{gated{in: in}, d.uploader.Parts}
 	ctx, stop := context.WithCancel(context.Background())
 	in.stop = stop
 	s.running.Go(func() {
@@ -170,11 +171,17 @@ func (s *simulation) link(tree string) error {
 // copyTree copies a folder, times and all, but for files of the given names.
 func copyTree(from, to string, without ...string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != from {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		target := to + strings.TrimPrefix(path, from)
 		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it got another name, or went, just now
+		}
 		if err != nil {
 			return err
 		}
@@ -187,6 +194,9 @@ func copyTree(from, to string, without ...string) error {
 			}
 		}
 		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -80,7 +80,8 @@ func (p plan) String() string {
 	return b.String()
 }
 
-// config is the plan's configuration. b moves what is done, a does not.
+// config is the plan's configuration. b moves what is done, a does not; of what is
+// dropped into c a copy is kept until it is done.
 func (p plan) config(world string) string {
 	prompt := ""
 	if p.refused {
@@ -94,9 +95,11 @@ workers: %d
 folders:
 - {path: %s, formats: %s, watch: poll, quiet: %v, rescan: %v}
 - {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, originals: {done: %s}%s}
+- {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, spool: true}
 %s`, goodToken, filepath.Join(filepath.Dir(world), "state0"), p.workers,
 		filepath.Join(world, "a"), p.formats, quiet, p.rescan,
-		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"), prompt, p.hookConfig(filepath.Dir(world)))
+		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"), prompt,
+		filepath.Join(world, "c"), quiet, p.rescan, p.hookConfig(filepath.Dir(world)))
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
@@ -126,10 +129,10 @@ func newPlan(seed uint64) plan {
 	at := func() time.Duration {
 		return (time.Duration(r.Int64N(int64(horizon)))).Round(time.Millisecond)
 	}
-	names := []string{"letter.gif", "letter.jpg", "note.gif", "page 1.gif", "page 2.gif", "sub/deep.gif", "Übung.gif", "x.GIF"}
+	names := []string{"letter.gif", "letter.jpg", "note.gif", "page 1.gif", "page 2.gif", "sub/deep.gif", "Übung.gif", "x.GIF", "book.tif"}
 	var paths []string
 	name := func() string {
-		path := pick(r, "a/", "a/", "b/") + pick(r, names...)
+		path := pick(r, "a/", "a/", "b/", "b/", "c/") + pick(r, names...)
 		paths = append(paths, path)
 		return path
 	}
@@ -151,11 +154,13 @@ func newPlan(seed uint64) plan {
 	add := func(t step) { p.steps = append(p.steps, t) }
 	for range 3 + r.IntN(10) {
 		t := step{at: at(), do: "drop", path: name(), n: fresh()}
-		switch r.IntN(10) {
+		switch r.IntN(12) {
 		case 0:
 			t.do, t.d = "drop slowly", pick(r, 500*time.Millisecond, 2*time.Second, 4*time.Second, 4900*time.Millisecond)
 		case 1:
 			t.do, t.d = "drop interrupted", pick(r, 6*time.Second, 2*time.Minute)
+		case 2, 3:
+			t.do = "drop book"
 		}
 		add(t)
 	}
@@ -201,7 +206,7 @@ func newPlan(seed uint64) plan {
 		case 1:
 			add(step{at: at(), do: "no credits", d: pick(r, time.Minute, 3*time.Hour)})
 		case 2:
-			add(step{at: at(), do: "folder gone", path: pick(r, "a", "b"), d: pick(r, time.Second, time.Minute, time.Hour)})
+			add(step{at: at(), do: "folder gone", path: pick(r, "a", "b", "c"), d: pick(r, time.Second, time.Minute, time.Hour)})
 		case 3:
 			add(step{at: at(), do: "outage", path: "any", to: pick(r, "429", "429 retry-after 20", "429 retry-after date", "429 retry-after absurd", "408"), d: d})
 		case 4:
@@ -307,6 +312,8 @@ func (s *simulation) take(t step) {
 			return
 		}
 		s.write(t.path, s.content(t.n, "scan"))
+	case "drop book":
+		s.write(t.path, s.content(t.n, "book"))
 	case "junk", "empty", "doomed":
 		s.write(t.path, s.content(t.n, t.do))
 	case "drop slowly":
@@ -396,6 +403,8 @@ func (s *simulation) content(n int, kind string) string {
 	case "empty":
 	case "junk":
 		body = fmt.Sprintf("this is no picture, but number %d", n)
+	case "book":
+		body = book(n)
 	default:
 		body = picture(fmt.Sprintf("%s %d %s", kind, n, strings.Repeat("ink ", n%5*60)))
 	}
@@ -478,11 +487,35 @@ func (s *simulation) leave(path string) {
 	}
 	s.earlier[path] = append(s.earlier[path], f.digest)
 	s.taken[f.digest] = true
+	kept := s.kept(path, f.digest)
 	for _, d := range s.drops {
-		if d.path == path && d.given.IsZero() && d.digest == f.digest {
+		switch {
+		case d.path != path || !d.given.IsZero() || d.digest != f.digest:
+		case kept:
+			d.copied = true
+		default:
 			d.given = now
 		}
 	}
+}
+
+// kept reports whether there is a copy of a scan, which is sent whatever becomes of
+// the file.
+func (s *simulation) kept(path, digest string) bool {
+	q := s.queue()
+	if q == nil {
+		return false // it may be, but nobody can say so
+	}
+	for j, err := range q.All(queue.Filter{}) {
+		if err != nil {
+			s.violated("the queue cannot be read: %v", err)
+			return false
+		}
+		if j.Path == s.at(path) && j.Content.String() == digest {
+			return j.Spooled
+		}
+	}
+	return false
 }
 
 func (s *simulation) remove(path string) {
@@ -527,7 +560,7 @@ func (s *simulation) writeInPieces(path, body string, pause time.Duration) {
 // results lists the files beside scans that are no scans, below the world.
 func (s *simulation) results() []string {
 	var paths []string
-	for _, root := range []string{"a", "b"} {
+	for _, root := range []string{"a", "b", "c"} {
 		filepath.WalkDir(s.at(root), func(path string, d os.DirEntry, err error) error {
 			if err == nil && !d.IsDir() && isResult(d.Name()) {
 				rel, _ := filepath.Rel(s.world, path)

@@ -227,6 +227,7 @@ type simulation struct {
 	billed  map[string][]string       // mark → documents
 	expires map[string]time.Time      // document → when it deletes itself
 	settled map[string]*content       // by digest, what users ever wrote
+	parts   map[string]string         // digests of what was sent of books → of the books
 	broken  map[string]bool
 	foreign bool // somebody else is using the account
 
@@ -253,7 +254,7 @@ type outage struct {
 // A content is something that a user wrote, and where it has lain.
 type content struct {
 	n     int
-	kind  string // scan, half, junk, empty, doomed
+	kind  string // scan, book, half, junk, empty, doomed
 	from  map[string]time.Time
 	quiet bool // it lay somewhere, unchanged, for long enough
 }
@@ -270,6 +271,7 @@ type drop struct {
 	path, digest string
 	at           time.Time
 	given        time.Time // up: removed, renamed or replaced by the user; zero if not
+	copied       bool      // it is so, and will be sent all the same
 }
 
 // tempDir is a folder in memory where there is such, as every seed syncs a lot.
@@ -301,7 +303,7 @@ func newSimulation(dir string, p plan) *simulation {
 		story: &story{began: time.Now()}, figures: newFigures(),
 		luck: rand.New(rand.NewPCG(p.seed, 2)), level: p.level,
 		faulted: map[string]map[string]int{}, marks: map[string]string{}, billed: map[string][]string{},
-		expires: map[string]time.Time{}, settled: map[string]*content{},
+		expires: map[string]time.Time{}, settled: map[string]*content{}, parts: map[string]string{},
 		broken: map[string]bool{}, digests: map[string]string{}, earlier: map[string][]string{}, files: map[string]*file{}, edited: map[string]string{}, restless: map[string]bool{},
 		asked: map[string]int{}, handled: map[string]bool{}, taken: map[string]bool{}, gone: map[string]time.Time{}, back: map[string]time.Time{},
 	}
@@ -325,6 +327,9 @@ const goodToken = "good-token"
 type reader struct{ s *simulation }
 
 func (e reader) Read(ctx context.Context, scan sandbox.Scan) (sandbox.Reading, error) {
+	if scan.Type == "image/tiff" {
+		return e.s.readBook(scan)
+	}
 	e.s.mu.Lock()
 	c := e.s.settled[scan.Digest]
 	e.s.mu.Unlock()
@@ -360,7 +365,7 @@ func (s *simulation) run() *figures {
 
 func (s *simulation) prepare() error {
 	tree := filepath.Join(s.dir, "tree0")
-	for _, name := range []string{"a", "b", "done"} {
+	for _, name := range []string{"a", "b", "c", "done"} {
 		if err := os.MkdirAll(filepath.Join(tree, name), 0o755); err != nil {
 			return err
 		}
@@ -574,7 +579,10 @@ func (s *simulation) documentsMade() {
 			s.billed[mark] = append(s.billed[mark], d.ID)
 		}
 		c := s.settled[d.Digest]
-		ok := c != nil && (c.kind == "scan" || c.kind == "doomed") && c.hadSettled(now)
+		if whole := s.parts[d.Digest]; whole != "" {
+			c = s.settled[whole]
+		}
+		ok := c != nil && (c.kind == "scan" || c.kind == "book" || c.kind == "doomed") && c.hadSettled(now)
 		s.mu.Unlock()
 		if !seen {
 			s.hooks.made(d.ID)
