@@ -384,8 +384,8 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 			}
 			noCredits = ok && !credits.spares(least)
 		}
-		stuck := false
-		var until time.Time // when all of its holds may be tried
+		stuck := credits.Cause != "" && !noCredits && q.busy[sending] > 0 // whether there are any for it, one finds out
+		var until time.Time                                               // when all of its holds may be tried
 		for key, h := range t.holds {
 			switch {
 			case !h.blocksUploads(path), h.Cause == Credits && !noCredits:

@@ -84,8 +84,12 @@ func (h Hold) Stops(j Job) bool {
 	return h.blocksUploads(j.Folder) && !h.spares(j)
 }
 
-// spares reports whether the job needs less than the scan that was refused.
+// spares reports whether the job needs less than the scan that was refused: nothing
+// needs less than a page.
 func (h Hold) spares(j Job) bool {
+	if h.Pages == 1 {
+		return false
+	}
 	if h.Pages > 0 && j.Counted > 0 {
 		return j.Counted < h.Pages
 	}
@@ -121,7 +125,7 @@ func (t *tx) hold(h Hold) {
 	h.Since, h.Next, h.Probes = now, now.Add(probeDelay(0)), 0
 	if stands {
 		h.Since, h.Next, h.Probes = old.Since, old.Next, old.Probes
-		if h.Size > old.Size {
+		if !old.spares(Job{Size: h.Size, Counted: h.Pages}) {
 			h.Size, h.Pages = old.Size, old.Pages
 		}
 		if !now.Before(old.Next) {

@@ -270,6 +270,46 @@ func TestCreditsByPages(t *testing.T) {
 	})
 }
 
+// TestCreditsFindOut: of what needs less than the scan that was refused one at a time
+// finds out whether there are credits for it, and what was refused with more pages
+// does not let more through.
+func TestCreditsFindOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open(t)
+		scans := []Scan{paged("/scans/a.pdf", "a", 30), paged("/scans/b.pdf", "b", 40), paged("/scans/c.pdf", "c", 20), paged("/scans/d.pdf", "d", 10), scan("/scans/e.pdf", "unknown pages")}
+		for i := range scans {
+			scans[i].Size = int64(100 - 10*i) // more pages are fewer bytes
+		}
+		jobs := add(t, q, scans...)
+		refuse := func(task Task, pages int) {
+			t.Helper()
+			report(t, q, task, Held{Hold{Cause: Credits, Size: task.Job.Size, Pages: pages, Reason: "none"}})
+		}
+		first, second := claim(t, q), claim(t, q)
+		first.Job, second.Job = report(t, q, first, Sending{}), report(t, q, second, Sending{})
+		refuse(first, 30)
+		if task := claim(t, q); task.Step != "" {
+			t.Fatalf("job %d is sent while another may find out", task.Job.ID)
+		}
+		refuse(second, 40)
+		if h := q.Holds()[0]; h.Pages != 30 {
+			t.Errorf("after 30 and 40 pages were refused those of fewer than %d are let through", h.Pages)
+		}
+		task := claim(t, q)
+		if task.Step != Upload || task.Job.ID != jobs[3].ID && task.Job.ID != jobs[4].ID {
+			t.Fatalf("%s of job %d is handed out, want the upload of a small one", task.Step, task.Job.ID)
+		}
+		if other := claim(t, q); other.Step != "" {
+			t.Fatalf("job %d is sent, too", other.Job.ID)
+		}
+		task.Job = report(t, q, task, Sending{})
+		refuse(task, 1)
+		if task := claim(t, q); task.Step != "" {
+			t.Errorf("job %d is sent, and there is not even one credit", task.Job.ID)
+		}
+	})
+}
+
 // TestNoFolderStarves: neither a higher priority nor older scans keep a folder
 // waiting for ever.
 func TestNoFolderStarves(t *testing.T) {

@@ -585,7 +585,7 @@ func (b *bench) wantUntouched(n int) {
 // some again.
 func TestNoCredits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sb := newSandbox(t, sandbox.Options{Credits: new(0)})
+		sb := newSandbox(t, sandbox.Options{Credits: new(0), Latency: 200 * time.Millisecond})
 		b := newBench(t, setup{transport: sb.RoundTripper(), workers: 4})
 		const smallest = 37
 		for n := range 50 {
@@ -594,7 +594,10 @@ func TestNoCredits(t *testing.T) {
 		}
 		stop := b.run()
 		defer stop()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(50 * time.Second)
+		synctest.Wait()
+		wantAllRequests(t, sb, 1, 4+1) // what was on the wire together, and the smallest
+		time.Sleep(9 * time.Minute)
 		synctest.Wait()
 		b.wantHolds("credits")
 		b.wantUntouched(50)

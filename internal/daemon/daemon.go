@@ -143,6 +143,7 @@ type daemon struct {
 	config       atomic.Pointer[config.Config]   // the one in force; Options has the first
 	uploader     *uploader.Uploader
 	files        files
+	parts        parts
 	failureNotes *failureNotes
 	webhook      *webhook.Hook            // nil: none
 	notices      *notice.Notifier         // nil: none
@@ -174,8 +175,8 @@ func (d *daemon) prepare() error {
 	if d.Largest <= 0 {
 		d.Largest = maxWhole
 	}
-	kept := parts{d.Config.State, d.Options.Pages, d.Largest}
-	if err := kept.tidy(d.queue); err != nil {
+	d.parts = parts{d.Config.State, d.Options.Pages, d.Largest}
+	if err := d.parts.tidy(d.queue); err != nil {
 		d.Log.Warn("the parts of scans could not all be removed", "error", err)
 	}
 	d.line.Store(api)
@@ -189,7 +190,7 @@ func (d *daemon) prepare() error {
 	}
 	d.uploader = uploader.New(uploader.Config{
 		Queue: d.queue, API: &d.line, Files: d.files, Workers: d.Config.Workers, Grace: grace, Log: d.Log,
-		Parts: kept, Largest: d.Largest,
+		Parts: d.parts, Largest: d.Largest,
 		Moved: func(j queue.Job) {
 			switch j.State {
 			case "":
@@ -379,8 +380,8 @@ func scansOf(files []watcher.File, w []wanted) []queue.Scan {
 
 // moved tells everybody who wants to know that a job was added or moved on.
 func (d *daemon) moved(j queue.Job) {
-	if j.Spooled && (j.State == queue.Done || j.State == "") {
-		d.unspool(j)
+	if (j.Spooled || len(j.Parts) > 0) && d.over(j) {
+		d.clear(j)
 	}
 	d.failureNotes.moved(j)
 	if j.State == queue.Done {
@@ -391,6 +392,29 @@ func (d *daemon) moved(j queue.Job) {
 	}
 	d.noteEnd(j)
 	d.Moved(j)
+}
+
+// over reports whether nothing is to be done for the job any more: it is done, it was
+// forgotten, or its scan has changed.
+func (d *daemon) over(j queue.Job) bool {
+	if j.State == queue.Done {
+		return true
+	}
+	_, err := d.queue.Get(j.ID)
+	return errors.Is(err, queue.ErrNoJob)
+}
+
+// clear removes what the state folder keeps of the job's scan.
+func (d *daemon) clear(j queue.Job) {
+	if j.Spooled {
+		d.unspool(j)
+	}
+	if len(j.Parts) == 0 {
+		return
+	}
+	if err := d.parts.Clear(j); err != nil { // the next start removes them
+		d.Log.Warn("the parts of a scan could not be removed", "job", j.ID, "scan", j.Path, "error", err)
+	}
 }
 
 // unspool removes the copy of a job's scan, unless a job needs it.
@@ -475,6 +499,9 @@ func (d *daemon) add(in *intake, files []watcher.File) error {
 		}
 		if a.Replaced != 0 {
 			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
+			if err := d.parts.tidy(d.queue); err != nil { // it may have been divided
+				log.Warn("the parts of a scan could not be removed", "replaced", a.Replaced, "error", err)
+			}
 		}
 		d.moved(a.Job)
 	}

@@ -7,9 +7,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
 
 	"scandrop/internal/hwocr"
 	"scandrop/internal/sandbox"
@@ -153,4 +158,115 @@ func (g gatedParts) Clear(j queue.Job) error {
 	}
 	defer g.leave("parts cleared")
 	return g.parts.Clear(j)
+}
+
+// TestSimulationForgotten: of a scan that is not to be sent any more nothing stays in
+// the state folder, whether it was changed, replaced or forgotten.
+func TestSimulationForgotten(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, s *simulation)
+	}{
+		{"replaced", func(_ *testing.T, s *simulation) {
+			s.take(step{do: "drop book", path: "a/book.tif", n: 2})
+		}},
+		{"removed", func(_ *testing.T, s *simulation) { s.take(step{do: "remove", path: "a/book.tif"}) }},
+		{"forgotten", func(t *testing.T, s *simulation) {
+			for _, path := range []string{"a/book.tif", "c/letter.gif"} {
+				j, err := s.queue().ByPath(s.at(path))
+				if err == nil {
+					_, err = s.queue().Cancel(j.ID)
+				}
+				s.pass(time.Now().Add(2 * time.Minute)) // until nobody has it
+				if err == nil {
+					j, err = s.queue().Forget(j.ID)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				s.in.daemon.moved(j) // as the page does
+				s.take(step{do: "remove", path: path})
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, err := tempDir()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			synctest.Test(t, func(t *testing.T) {
+				s := newSimulation(dir, plan{
+					seed: 1, rescan: time.Minute, formats: "[txt]", workers: 1,
+					work: func(sandbox.Document) time.Duration { return time.Second },
+				})
+				if err := s.prepare(); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				s.restart = began
+				s.pass(began)
+				s.outages = []outage{{"upload", "429", began.Add(time.Hour)}}
+				s.take(step{do: "drop book", path: "a/book.tif", n: 1})
+				s.take(step{do: "drop", path: "c/letter.gif", n: 1})
+				s.pass(began.Add(90 * time.Second))
+				if entries, err := os.ReadDir(filepath.Join(s.state, partsFolder)); err != nil || len(entries) != 1 {
+					t.Errorf("%d scans are divided (%v), want one", len(entries), err)
+				}
+				tt.do(t, s)
+				s.pass(began.Add(10 * time.Minute))
+				s.finish()
+				s.checkEnd()
+				for _, broken := range s.end().broken {
+					t.Error(broken)
+				}
+			})
+		})
+	}
+}
+
+// TestSimulationCopies: what was copied is sent, whatever becomes of the file: others of
+// its name come while none can be sent, and it is taken away.
+func TestSimulationCopies(t *testing.T) {
+	dir, err := tempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(dir, plan{
+			seed: 1, rescan: time.Minute, formats: "[txt]", workers: 2,
+			work: func(sandbox.Document) time.Duration { return time.Second },
+		})
+		if err := s.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.restart = began
+		s.pass(began)
+		s.outages = []outage{{"upload", "429", began.Add(time.Hour)}}
+		const scans = 6
+		for n := range scans {
+			kind := "drop"
+			if n%2 > 0 {
+				kind = "drop book"
+			}
+			s.take(step{do: kind, path: "c/letter.tif", n: 1 + n})
+			s.pass(time.Now().Add(2 * time.Minute))
+			if n == scans/2 {
+				s.take(step{do: "kill"})
+				s.pass(time.Now().Add(time.Minute))
+			}
+		}
+		s.take(step{do: "remove", path: "c/letter.tif"})
+		s.finish()
+		s.checkEnd()
+		f := s.end()
+		if f.done != scans {
+			t.Errorf("%d of %d scans are done", f.done, scans)
+		}
+		for _, broken := range f.broken {
+			t.Error(broken)
+		}
+	})
 }

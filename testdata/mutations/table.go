@@ -199,6 +199,16 @@ var mutations = []mutation{
 		pkg: "uploader", tests: "^Test(Answers|NoCredits)$",
 	},
 	{
+		name: "all scans that need fewer credits are tried at once", guard: "no requests are burnt for want of credits",
+		file: "queue/claim.go", old: "stuck := credits.Cause != \"\" && !noCredits && q.busy[sending] > 0", new: "stuck := false",
+		pkg: "uploader", tests: "^TestNoCredits$",
+	},
+	{
+		name: "what was refused with more pages lets more through", guard: "no requests are burnt for want of credits",
+		file: "queue/hold.go", old: "if !old.spares(Job{Size: h.Size, Counted: h.Pages}) {", new: "if h.Size > old.Size {",
+		pkg: "queue", tests: "^TestCreditsFindOut$",
+	},
+	{
 		name: "Retry-After is ignored", guard: "the service is left alone when it asks for it",
 		file: "internal/hwocr/error.go", old: `		RetryAfter: ParseRetryAfter(resp.Header.Get("Retry-After"), serverTime(resp.Header)),`, new: `		RetryAfter: 0 * ParseRetryAfter(resp.Header.Get("Retry-After"), serverTime(resp.Header)),`,
 		pkg: "uploader", tests: "^TestRetryAfter$",
@@ -381,6 +391,31 @@ var mutations = []mutation{
 		name: "simulation: a worker waits for a document", guard: "P7",
 		file: "uploader/collect.go", old: "\tcase errors.Is(err, hwocr.ErrPending):\n\t\tif j", new: "\tcase errors.Is(err, hwocr.ErrPending):\n\t\ttime.Sleep(10 * time.Minute)\n\t\tif j",
 		pkg: "internal/daemon", tests: "^TestSimulationDelays$",
+	},
+	{
+		name: "simulation: parts of scans that are not sent any more stay", guard: "nothing is left behind",
+		file: "internal/daemon/daemon.go", old: "if (j.Spooled || len(j.Parts) > 0) && d.over(j) {", new: "if j.Spooled && d.over(j) {",
+		pkg: "internal/daemon", tests: "^TestSimulationForgotten$",
+	},
+	{
+		name: "simulation: copies of scans that were forgotten stay", guard: "nothing is left behind",
+		file: "internal/daemon/daemon.go", old: "if (j.Spooled || len(j.Parts) > 0) && d.over(j) {", new: "if (j.Spooled && j.State != queue.Cancelled || len(j.Parts) > 0) && d.over(j) {",
+		pkg: "internal/daemon", tests: "^TestSimulationForgotten$",
+	},
+	{
+		name: "simulation: the copy of a scan is not what is sent", guard: "P2",
+		file: "internal/daemon/files.go", old: "\tif j.Spooled {\n\t\tscan, err := f.spool.open(j)", new: "\tif j.Spooled && j.Size == 0 {\n\t\tscan, err := f.spool.open(j)",
+		pkg: "internal/daemon", tests: "^TestSimulationCopies$",
+	},
+	{
+		name: "simulation: all parts have the mark of the scan", guard: "P3",
+		file: "queue/part.go", old: "d.Parts[n].Mark = t.mark(partIdentity(j.Identity, n, p), j.Resend)", new: "_, d.Parts[n].Mark = p, j.Mark",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "simulation: a part's result counts before it is here", guard: "P2",
+		file: "internal/daemon/parts.go", old: "\tif errors.Is(err, fs.ErrNotExist) {\n\t\treturn false, nil\n", new: "\tif errors.Is(err, fs.ErrNotExist) {\n\t\treturn true, nil\n",
+		pkg: "internal/daemon", tests: "^TestSimulationCopies$",
 	},
 	{
 		name: "simulation: the killed go on", guard: "a kill is one",
