@@ -186,6 +186,9 @@ func (w *answers) yaml() string {
 	if w.url != "" {
 		fmt.Fprintf(&b, "api:\n  url: %s\n", quoted(w.url))
 	}
+	if strings.HasPrefix(w.url, "http:") { // of this machine, as only there plain http is taken
+		b.WriteString("# A stand-in of the service: what it has read is not done for the service itself, so it is remembered apart.\nstate: state\n")
+	}
 	fmt.Fprintf(&b, "folders:\n  - path: %s\n    action: %s\n", quoted(w.folder), quoted(w.action))
 	if w.extractor != "" {
 		fmt.Fprintf(&b, "    extractor_id: %s\n", quoted(w.extractor))
