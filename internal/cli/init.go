@@ -61,7 +61,8 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.File); err == nil && !w.force {
+	old, err := os.Stat(s.File)
+	if err == nil && !w.force && !untouched(s.File) {
 		return usage("edit it, name another one with --config, or replace it with --force", "there is a configuration already: %s", s.File)
 	}
 	ask := a.questions()
@@ -92,11 +93,11 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	}
 	beside := filepath.Join(filepath.Dir(s.File), "token")
 	if !token.IsZero() {
-		if err := replaceFile(beside, token.Reveal()+"\n", 0o600); err != nil {
+		if err := replaceFile(beside, token.Reveal()+"\n", 0o600, nil); err != nil {
 			return err
 		}
 	}
-	if err := replaceFile(s.File, text, 0o644); err != nil {
+	if err := replaceFile(s.File, text, 0o644, old); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.Err, "scandrop: written: %s\n", clean(s.File))
@@ -138,7 +139,7 @@ func (w *answers) complete(ask *questions) error {
 	if ask != nil {
 		var err error
 		if w.folder == "" {
-			if w.folder, err = ask.text("Which folder do the scans go to?", defaultFolder()); err != nil {
+			if w.folder, err = ask.text("Which folder do the scans go to?", defaultFolder(w.user)); err != nil {
 				return err
 			}
 		}
@@ -170,10 +171,10 @@ func (w *answers) complete(ask *questions) error {
 	return nil
 }
 
-func defaultFolder() string {
+func defaultFolder(user bool) string {
 	home, err := os.UserHomeDir()
-	if err != nil || config.Process().Machine {
-		return ""
+	if err != nil || !user && config.Process().Machine {
+		return machineFolder
 	}
 	return filepath.Join(home, "Scans")
 }
@@ -277,13 +278,24 @@ func (a *app) readToken(ask *questions, w answers, path string) (config.Secret, 
 	return config.Secret{}, usage("--token-file FILE, or the environment variable SCANDROP_TOKEN", "without a terminal the token must be given")
 }
 
-// replaceFile writes a whole file in its place.
-func replaceFile(path, text string, mode fs.FileMode) error {
+// untouched reports whether a package brought the file, and nobody has changed it.
+func untouched(path string) bool {
+	text, err := os.ReadFile(path)
+	return err == nil && config.Packaged(text)
+}
+
+// replaceFile writes a whole file in its place, with the mode and the owner of the old
+// one, if there is one.
+func replaceFile(path, text string, mode fs.FileMode, old fs.FileInfo) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".scandrop-*")
 	if err != nil {
 		return &statusError{ExitFailed, err, "name a place that you may write with --config, or try it as an administrator"}
 	}
 	_, err = f.WriteString(text)
+	if old != nil {
+		mode = old.Mode().Perm()
+		err = errors.Join(err, keepOwner(f, old))
+	}
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)

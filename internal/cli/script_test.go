@@ -81,6 +81,7 @@ func TestScripts(t *testing.T) {
 			e.Values[boxKey{}] = box
 			e.Setenv("URL", server.URL+"/api/v2")
 			e.Setenv("SAMPLES", samples)
+			e.Setenv("PACKAGED", filepath.Join(filepath.Dir(filepath.Dir(samples)), "internal", "config", "packaged.yaml"))
 			e.Setenv("SCANDROP_TOKEN", "secret-token")
 			config := fmt.Sprintf("api: {url: %q, rate: 1000, burst: 1000, doubt: 1s}\nstate: state\nfolders:\n- path: scans\n  quiet: 10ms\n", server.URL+"/api/v2")
 			if err := os.Mkdir(filepath.Join(e.WorkDir, "scans"), 0o755); err != nil {

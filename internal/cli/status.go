@@ -29,7 +29,7 @@ const startHint = `start it with "scandrop service start", or in the foreground 
 const watchEvery = time.Second
 
 func (a *app) status() *cobra.Command {
-	watch, asJSON := false, false
+	watch, alive, asJSON := false, false, false
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say what the daemon is doing",
@@ -38,7 +38,10 @@ status 5 means that something is held; 4 that no daemon answers: then it shows w
 the queue file says, if that can be opened.
 
 With --watch it goes on until Ctrl-C: on a terminal it redraws in place, elsewhere
-it writes a line whenever something has changed, with --json an object a line.`,
+it writes a line whenever something has changed, with --json an object a line.
+
+With --alive it ends with 0 as long as the daemon answers, whatever is held: for
+what starts those again that do not.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.load()
@@ -60,10 +63,15 @@ it writes a line whenever something has changed, with --json an object a line.`,
 			if err != nil {
 				return err
 			}
-			return a.sayStatus(conf, client.URL(), s, asJSON)
+			err = a.sayStatus(conf, client.URL(), s, asJSON)
+			if held, ok := errors.AsType[*statusError](err); ok && alive && held.Status == ExitHeld {
+				return nil
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&watch, "watch", false, "go on until Ctrl-C")
+	c.Flags().BoolVar(&alive, "alive", false, "end with 0 as long as the daemon answers")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	return c
 }

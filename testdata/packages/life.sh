@@ -7,7 +7,10 @@ cd /mnt/job/scans
 
 say() { printf '%s\n' "   $*"; }
 fail() { echo "FAILED: $*"; journalctl -u scandrop --no-pager -n 40 || true; scandrop service status || true; exit 1; }
-sudo() { "$@"; }
+mkdir /mnt/job/bin
+printf '#!/bin/sh\nexec "$@"\n' >/mnt/job/bin/sudo
+chmod +x /mnt/job/bin/sudo
+PATH=/mnt/job/bin:$PATH
 as_alice() { runuser -u alice -- "$@"; }
 main_pid() { systemctl show -p MainPID --value scandrop; }
 wait_for() { # wait_for SECONDS WHAT COMMAND...
@@ -35,11 +38,24 @@ dpkg-query -W -f '${Conffiles}' scandrop | grep -q /etc/scandrop/config.yaml || 
 ! systemctl is-active --quiet scandrop || fail "it runs before there is a token"
 [ -s /usr/share/man/man1/scandrop.1.gz ] && bash -n /usr/share/bash-completion/completions/scandrop || fail "manual page or completion"
 
-say "steps 2 to 4: token, folder, start"
-echo the-token | . /mnt/job/step-2
-. /mnt/job/step-3
-printf 'api:\n  url: http://127.0.0.1:8400/api/v2\n  rate: 50\n' >>/etc/scandrop/config.yaml # the stand-in instead of the service
-. /mnt/job/step-4
+say "steps 2 to 4: folder, init at a terminal, check"
+. /mnt/job/step-2
+# What a person answers: the folder, what, which results, the token, and yes. The stand-in is asked instead of the service.
+sed -i 's|scandrop init|& --url http://127.0.0.1:8400/api/v2|' /mnt/job/step-3
+answer() { # answer QUESTION ANSWER
+  until grep -q "$1" /mnt/job/init.log; do sleep 0.1; done
+  sleep 0.3 # until what is typed is not shown any more
+  echo "$2"
+}
+: >/mnt/job/init.log
+{ answer 'Which folder' ''; answer 'What is to become' ''; answer 'Which results' txt; answer 'API token' the-token; answer 'Install the service' y; } |
+  timeout 60 script --quiet --flush --return --command '. /mnt/job/step-3' /dev/null >>/mnt/job/init.log 2>&1 || { cat /mnt/job/init.log; fail "init"; }
+! grep -q the-token /mnt/job/init.log || { cat /mnt/job/init.log; fail "init shows the token"; }
+[ "$(stat -c '%U:%G %a' /etc/scandrop/config.yaml /etc/scandrop/token | tr '\n' ' ')" = 'root:scandrop 640 root:root 600 ' ] || fail "what init wrote: $(ls -l /etc/scandrop)"
+sed -i 's|^api:|&\n  rate: 50|' /etc/scandrop/config.yaml
+scandrop service restart
+. /mnt/job/step-4 >/mnt/job/check.log || { cat /mnt/job/check.log; fail "check"; }
+grep -q '^ok    installed service, which runs as scandrop (running)' /mnt/job/check.log || { cat /mnt/job/check.log; fail "check does not see the service"; }
 systemctl is-active --quiet scandrop || fail "it does not run after step 4"
 systemctl is-enabled --quiet scandrop || fail "it does not start with the machine"
 [ "$(ps -o user= -p "$(main_pid)" | tr -d ' ')" = scandrop ] || fail "it does not run as scandrop"

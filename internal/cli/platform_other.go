@@ -4,3 +4,6 @@ package cli
 
 // setClock is how the clock is set by the network.
 const setClock = `timedatectl set-ntp true`
+
+// machineFolder is where scans go to on a machine that is for them.
+const machineFolder = "/srv/scans"
