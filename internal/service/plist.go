@@ -14,9 +14,13 @@ func xmlText(text string) string {
 // plistFor is the description of the service for the program, configuration and
 // folder of logs that are meant. The library reads {{ in it as its own.
 func plistFor(c Config, logs string) string {
+	text := plist
+	if c.Account != "" && !c.User {
+		text = strings.Replace(text, "\t<key>ProgramArguments</key>", "\t<key>UserName</key>\n\t<string>"+xmlText(c.Account)+"</string>\n\t<key>ProgramArguments</key>", 1)
+	}
 	return strings.NewReplacer(
 		">/usr/local/bin/scandrop<", ">"+xmlText(c.Program)+"<",
 		">/Library/Application Support/scandrop/config.yaml<", ">"+xmlText(c.File)+"<",
 		">/Library/Logs/scandrop/", ">"+xmlText(logs)+"/",
-	).Replace(plist)
+	).Replace(text)
 }

@@ -1,9 +1,13 @@
 package service
 
 import (
+	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
+	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -45,6 +49,45 @@ func TestPlist(t *testing.T) {
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+// What macOS's own kind of parser makes of them, with the types that launchd wants.
+func TestPlistParses(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed")
+	}
+	const program, file, logs = `/opt/a & b/<scandrop>`, `/Users/o'neill/my "config".yaml`, "/Users/o'neill/Library/Logs/scandrop"
+	for name, c := range map[string]Config{
+		"daemon":  {Program: program, File: file},
+		"account": {Program: program, File: file, Account: "an<na"},
+		"agent":   {Program: program, File: file, Account: "anna", User: true},
+	} {
+		parse := exec.Command(python, "-c", "import json, plistlib, sys; json.dump(plistlib.loads(sys.stdin.buffer.read()), sys.stdout)")
+		parse.Stdin = strings.NewReader(plistFor(c, logs))
+		var out, said bytes.Buffer
+		parse.Stdout, parse.Stderr = &out, &said
+		if err := parse.Run(); err != nil {
+			t.Fatalf("%s: %v: %s", name, err, &said)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		files := map[string]any{"NumberOfFiles": 65536.}
+		want := map[string]any{
+			"Label": "scandrop", "ProgramArguments": []any{program, "run", "--config", file},
+			"RunAtLoad": true, "KeepAlive": map[string]any{"SuccessfulExit": false}, "ThrottleInterval": 30., "ExitTimeOut": 30.,
+			"ProcessType": "Background", "Umask": 63., "SoftResourceLimits": files, "HardResourceLimits": files,
+			"StandardOutPath": logs + "/scandrop.log", "StandardErrorPath": logs + "/scandrop.log",
+		}
+		if name == "account" {
+			want["UserName"] = "an<na"
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: it is\n%v, want\n%v", name, got, want)
 		}
 	}
 }

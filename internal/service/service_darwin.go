@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -52,12 +53,30 @@ func (l launchd) install(c Config) ([]string, error) {
 	if err := os.MkdirAll(l.logDir, 0o755); err != nil {
 		return nil, err
 	}
+	if c.Account != "" && !c.User {
+		if err := own(l.logDir, c.Account); err != nil {
+			return nil, fmt.Errorf("install: %w", err)
+		}
+	}
 	notes, err := l.library.install(c)
 	if err == nil {
 		notes = append(notes, "macOS asks for leave before a program reads Documents, Desktop, Downloads or a network volume: "+
 			"if a hot folder lies there, add "+c.Program+" under System Settings, Privacy & Security, Full Disk Access")
 	}
 	return notes, err
+}
+
+// own gives a folder to an account: launchd opens the log as that.
+func own(dir, account string) error {
+	u, err := user.Lookup(account)
+	if err != nil {
+		return err
+	}
+	uid, err := id(u.Uid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(dir, int(uid), -1)
 }
 
 // status asks launchd: the library takes a service that waits to be started again
