@@ -15,11 +15,13 @@ import (
 //	1: the first
 //	2: scans in several parts, and pages that were spent: older code would send
 //	   a part for the whole, and spend without a limit
-const fileVersion = 2
+//	3: scans that are done are packed: older code could not read them
+const fileVersion = 3
 
 // migrations are what makes a file of the version into one of the next.
 var migrations = map[int]func(*tx) error{
 	1: func(*tx) error { return nil }, // what is new is added as it comes up
+	2: func(*tx) error { return nil }, // what is plain stays so
 }
 
 // keep copies a file of an older version, before it is migrated, to its

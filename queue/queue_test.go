@@ -232,7 +232,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"random bytes", write(random), ErrForeign, ""},
 		{"a text", write([]byte("dear diary\n")), ErrForeign, ""},
 		{"a long text", write(bytes.Repeat([]byte("dear diary\n"), 10_000)), ErrForeign, ""},
-		{"a newer version", edit(func(b *bbolt.Bucket) error { return b.Put([]byte("version"), []byte("3")) }), ErrNewer, "3"},
+		{"a newer version", edit(func(b *bbolt.Bucket) error { return b.Put([]byte("version"), []byte("4")) }), ErrNewer, "4"},
 		{"no version", edit(func(b *bbolt.Bucket) error { return b.Delete([]byte("version")) }), ErrDamaged, ""},
 		{"cut in half", cut(50), ErrDamaged, "cut off"},
 		{"cut to its first page", cut(2), nil, ""},

@@ -32,15 +32,35 @@ func (q *Queue) Snapshot(path string) (err error) {
 		err = q.db.View(func(from *bolt.Tx) error {
 			return from.ForEach(func(name []byte, b *bolt.Bucket) error { return copyBucket(to, name, b) })
 		})
+		used := int64(0)
 		if err == nil {
-			err = to.Sync()
+			err = to.View(func(t *bolt.Tx) error {
+				used = t.Size()
+				return nil
+			})
 		}
 		err = errors.Join(err, to.Close())
+		if err == nil {
+			err = cut(path, used)
+		}
 		if err != nil {
 			err = errors.Join(err, os.Remove(path))
 		}
 		return err
 	})
+}
+
+// cut takes away what bbolt, which doubles its files, has beyond the pages in use, and
+// syncs the file.
+func cut(path string, used int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(used); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // copyBucket copies a bucket, whose transaction stays open meanwhile.

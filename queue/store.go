@@ -44,22 +44,33 @@ var (
 		bucketContents, bucketDocuments, bucketIdentities, bucketNames, bucketFolders, bucketHolds, bucketOutbox, bucketStrays, bucketLeft}
 )
 
-// recordVersion is the first byte of every job record.
-const recordVersion = 1
+// The first byte of every job record.
+const (
+	plainRecord  = 1
+	packedRecord = 2 // of a scan that is done; see [pack]
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode makes a record: version, CRC-32C of the rest, JSON. bbolt does not
-// check its values, and a job that is silently wrong may cost money.
+// encode makes a record: version, CRC-32C of the rest, JSON, which may be packed. bbolt
+// does not check its values, and a job that is silently wrong may cost money.
 func encode(j Job) ([]byte, error) {
 	text, err := json.Marshal(j.withPaths(wrapPath))
 	if err != nil {
 		return nil, err
 	}
 	record := make([]byte, 5, 5+len(text))
-	record[0] = recordVersion
-	binary.BigEndian.PutUint32(record[1:], crc32.Checksum(text, castagnoli))
-	return append(record, text...), nil
+	if record[0] = plainRecord; j.State == Done && j.Due.IsZero() {
+		record[0] = packedRecord
+		record, err = pack(record, text)
+	} else {
+		record = append(record, text...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	binary.BigEndian.PutUint32(record[1:], crc32.Checksum(record[5:], castagnoli))
+	return record, nil
 }
 
 func decode(record []byte) (Job, error) {
@@ -67,12 +78,19 @@ func decode(record []byte) (Job, error) {
 	switch {
 	case len(record) < 5:
 		return j, errors.New("the record is cut off")
-	case record[0] > recordVersion:
+	case record[0] > packedRecord:
 		return j, fmt.Errorf("the record has version %d: %w", record[0], ErrNewer)
 	case binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(record[5:], castagnoli):
 		return j, errors.New("the record's checksum is wrong")
 	}
-	if err := json.Unmarshal(record[5:], &j); err != nil {
+	text := record[5:]
+	if record[0] == packedRecord {
+		var err error
+		if text, err = unpack(text); err != nil {
+			return j, err
+		}
+	}
+	if err := json.Unmarshal(text, &j); err != nil {
 		return j, err
 	}
 	return j.withPaths(unwrapPath), nil
@@ -800,9 +818,9 @@ func (t *tx) putPath(path string, r pathRecord) {
 // An identityRecord outlives the jobs: it is what keeps us from paying twice
 // after a story was forgotten.
 type identityRecord struct {
-	Paid    int       `json:"paid"`    // documents that the service made for it
-	Resends int       `json:"resends"` // uploads that a person asked for beyond the first
-	Last    time.Time `json:"last"`    // when the latest was made
+	Paid    int       `json:"paid"`              // documents that the service made for it
+	Resends int       `json:"resends,omitempty"` // uploads that a person asked for beyond the first
+	Last    time.Time `json:"last"`              // when the latest was made
 }
 
 func (t *tx) identity(d Digest) identityRecord {
@@ -816,7 +834,7 @@ func (t *tx) identity(d Digest) identityRecord {
 func (t *tx) paid(j Job, documents int) {
 	r := t.identity(j.Identity)
 	r.Paid += documents
-	r.Last = t.now
+	r.Last = t.now.Truncate(time.Second)
 	t.putJSON(bucketIdentities, j.Identity[:], r)
 }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -38,32 +39,49 @@ func (t *tx) tell(j, next Job, o Outcome) {
 	t.addEvent(next.ID, e)
 }
 
+// A story is a list in JSON, or, once its scan is done, that list packed behind a byte
+// with which no JSON begins.
+const packedStory = 2
+
 func (t *tx) addEvent(job uint64, e Event) {
-	v := t.get(bucketStory, key64(job))
-	if n := bytes.Count(v, []byte(`{"at":`)); n < storyLength { // which no text in it holds: its quotes are escaped
-		text, err := json.Marshal(e)
-		t.fail(err)
-		var all []byte
-		if n == 0 {
-			all = append(append(all, '['), text...)
-		} else {
-			all = append(append(append(all, v[:len(v)-1]...), ','), text...)
-		}
-		t.put(bucketStory, key64(job), append(all, ']'))
-		return
-	}
-	events := t.story(job)
-	if len(events) >= storyLength {
+	text := t.storyText(job)
+	if bytes.Count(text, []byte(`{"at":`)) >= storyLength { // which no text in it holds: its quotes are escaped
+		events := t.story(job)
 		half := storyLength / 2
-		events = append(events[:half:half], events[half+1:]...)
+		var err error
+		text, err = json.Marshal(append(events[:half:half], events[half+1:]...))
+		t.fail(err)
 	}
-	t.putJSON(bucketStory, key64(job), append(events, e))
+	event, err := json.Marshal(e)
+	t.fail(err)
+	begin := []byte{'['}
+	if len(text) > 2 {
+		begin = append(slices.Clone(text[:len(text)-1]), ',')
+	}
+	text = append(append(begin, event...), ']')
+	if e.State == Done {
+		packed, err := pack([]byte{packedStory}, text)
+		t.fail(err)
+		text = packed
+	}
+	t.put(bucketStory, key64(job), text)
+}
+
+// storyText is a job's story in JSON; nil if there is none.
+func (t *tx) storyText(id uint64) []byte {
+	v := t.get(bucketStory, key64(id))
+	if len(v) == 0 || v[0] != packedStory {
+		return v
+	}
+	text, err := unpack(v[1:])
+	t.fail(err)
+	return text
 }
 
 func (t *tx) story(id uint64) []Event {
 	var events []Event
-	if v := t.get(bucketStory, key64(id)); v != nil {
-		t.fail(json.Unmarshal(v, &events))
+	if text := t.storyText(id); text != nil {
+		t.fail(json.Unmarshal(text, &events))
 	}
 	return events
 }
