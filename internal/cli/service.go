@@ -54,7 +54,7 @@ func (a *app) service() *cobra.Command {
 }
 
 func (a *app) serviceInstall(user *bool) *cobra.Command {
-	account, passwordFile := "", ""
+	account, passwordFile, missing := "", "", false
 	c := &cobra.Command{
 		Use:   "install",
 		Short: "Install the service; the configuration is checked first",
@@ -68,6 +68,15 @@ It is not started: "scandrop service start" does that.`,
 			if err != nil {
 				return err
 			}
+			if missing {
+				switch _, err := s.Status(); {
+				case err == nil:
+					fmt.Fprintln(a.Err, "scandrop: it is installed already")
+					return nil
+				case !errors.Is(err, service.ErrNotInstalled):
+					return a.explainManager(s, err)
+				}
+			}
 			s.Account = account
 			if passwordFile != "" {
 				text, err := os.ReadFile(passwordFile)
@@ -80,6 +89,7 @@ It is not started: "scandrop service start" does that.`,
 		},
 	}
 	c.Flags().StringVar(&account, "account", "", "`NAME` of the account that the service runs as (default one of its own)")
+	c.Flags().BoolVar(&missing, "if-missing", false, "do nothing where the service is installed already")
 	c.Flags().StringVar(&passwordFile, "password-file", "", "`FILE` with the account's password, where the system wants it (Windows)")
 	return c
 }
@@ -94,12 +104,19 @@ func (a *app) installService(s service.Config) error {
 	if err := conf.CheckToken(); err != nil {
 		return err
 	}
-	s.Folders, s.Log, s.Token = used(conf), conf.Log.File, tokenBeside(conf)
+	s.Folders, s.Log, s.State, s.Token = used(conf), conf.Log.File, conf.State, tokenBeside(conf)
+	path, encrypted, err := conf.SealToken() // before who may read it is set
+	if err != nil {
+		return &statusError{ExitFailed, err, "try it as an administrator"}
+	}
 	notes, err := s.Install()
 	if err != nil {
 		return a.explainManager(s, err)
 	}
 	fmt.Fprintf(a.Err, "scandrop: installed\n")
+	if encrypted {
+		notes = append(notes, "the token in "+path+" was encrypted for this machine; a new one is written over it as it is")
+	}
 	for _, note := range notes {
 		fmt.Fprintf(a.Err, "scandrop: %s\n", clean(note))
 	}
@@ -245,7 +262,10 @@ func (a *app) serviceConfig(user bool) (service.Config, error) {
 
 func (a *app) explainManager(s service.Config, err error) error {
 	hint := ""
+	mapped := (*service.MappedError)(nil)
 	switch {
+	case errors.As(err, &mapped):
+		return &statusError{ExitUsage, err, mapped.Hint()}
 	case errors.Is(err, service.ErrNotInstalled):
 		hint = `"scandrop service install" installs it`
 		if !s.User {

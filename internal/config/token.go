@@ -64,7 +64,13 @@ func (s TokenSource) Token() (Secret, error) {
 		text, err := readToken(f.path)
 		switch {
 		case err == nil:
-			return asToken(f.key, f.path, text)
+			plain, err := opened(text)
+			if err != nil {
+				return Secret{}, Problem{Key: f.key, err: err,
+					Text: "the token in " + f.path + " was encrypted on another machine, or is damaged: " + reason(err),
+					Hint: "write the token itself into it; \"scandrop service install\" encrypts it again"}
+			}
+			return asToken(f.key, f.path, plain)
 		case !errors.Is(err, fs.ErrNotExist):
 			return Secret{}, Problem{Key: f.key, err: err,
 				Text: "the token cannot be read from " + f.path + ": " + reason(err),

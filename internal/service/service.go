@@ -44,8 +44,12 @@ type Config struct {
 	Folders []string
 	// Log is the file that the configuration logs to, "" if it names none.
 	Log string
+	// State is the state folder. On Windows, where folders give their access lists
+	// on, nobody but administrators and the account is left leave to look into it.
+	State string
 	// Token is a file with the token that the manager may hand over, so that
-	// the account need not be able to read it; "" is none.
+	// the account need not be able to read it; "" is none. On Windows the account
+	// reads it, and nobody but administrators else.
 	Token string
 }
 
@@ -76,6 +80,22 @@ var ErrNoManager = errors.New("no service manager was found on this system")
 
 // ErrNoUserService means that the system has no services of single users.
 var ErrNoUserService = errors.New("this system has no services of single users")
+
+// A MappedError means that a folder lies on a drive that is mapped for a user who is
+// logged on: a service sees none of those.
+type MappedError struct {
+	Folder string
+	Share  string // what the folder is called everywhere
+}
+
+func (e *MappedError) Error() string {
+	return e.Folder + " lies on a mapped drive, which a service does not see"
+}
+
+// Hint says what to do about it.
+func (e *MappedError) Hint() string {
+	return fmt.Sprintf("write '%s' in the configuration instead, and install with an account that may use that share: --account NAME --password-file FILE", e.Share)
+}
 
 // complete fills in the program.
 func (c Config) complete() (Config, error) {

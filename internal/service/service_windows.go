@@ -45,6 +45,11 @@ func (m controlManager) install(c Config) (notes []string, err error) {
 	if c.Account == "" {
 		c.Account = localService
 	}
+	for _, folder := range append([]string{c.State}, c.Folders...) {
+		if share := unmapped(folder); share != "" {
+			return nil, &MappedError{folder, share}
+		}
+	}
 	if notes, err = m.library.install(c); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
 	"golang.org/x/sys/windows/svc"
 )
 
@@ -141,5 +144,101 @@ func TestExecuteStops(t *testing.T) {
 				t.Errorf("request %d: no progress is told: %v", request, stopping)
 			}
 		}
+	}
+}
+
+// A folder on a drive that the user has mapped is refused, with what it is called for
+// a service; nothing is installed.
+func TestMappedDrive(t *testing.T) {
+	k, _, err := registry.CreateKey(registry.CURRENT_USER, `Network\Q`, registry.SET_VALUE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	t.Cleanup(func() { _ = registry.DeleteKey(registry.CURRENT_USER, `Network\Q`) })
+	if err := k.SetStringValue("RemotePath", `\\nas\office`); err != nil {
+		t.Fatal(err)
+	}
+	for folder, want := range map[string]string{
+		`Q:\Scans\in`: `\\nas\office\Scans\in`, `q:\`: `\\nas\office\`,
+		`C:\Scans`: "", `\\nas\office\Scans`: "", `R:\Scans`: "",
+	} {
+		if got := unmapped(folder); got != want {
+			t.Errorf("%s is %q for everybody, want %q", folder, got, want)
+		}
+	}
+	_, before := (Config{File: `C:\config.yaml`}).Status()
+	_, err = Config{Program: `C:\scandrop.exe`, File: `C:\config.yaml`, Folders: []string{`C:\Scans`, `Q:\Scans`}}.Install()
+	mapped := &MappedError{}
+	if !errors.As(err, &mapped) || mapped.Folder != `Q:\Scans` || !strings.Contains(mapped.Hint(), `'\\nas\office\Scans'`) {
+		t.Errorf("Install: %v", err)
+	}
+	if _, after := (Config{File: `C:\config.yaml`}).Status(); errors.Is(before, ErrNotInstalled) != errors.Is(after, ErrNotInstalled) {
+		t.Errorf("status before: %v, and after: %v", before, after)
+	}
+}
+
+// The access list of what only the service is to read names nobody else.
+func TestClosed(t *testing.T) {
+	account, err := windows.CreateWellKnownSid(windows.WinLocalServiceSid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acl, err := closed(account, windows.GENERIC_READ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sd, err := windows.NewSecurityDescriptor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sd.SetDACL(acl, true, false); err != nil {
+		t.Fatal(err)
+	}
+	entries := strings.Split(strings.Trim(strings.TrimPrefix(sd.String(), "D:"), "()"), ")(")
+	slices.Sort(entries)
+	if want := []string{"A;OICI;GA;;;BA", "A;OICI;GA;;;SY", "A;OICI;GR;;;LS"}; !slices.Equal(entries, want) {
+		t.Errorf("the access list is %q, want %q", entries, want)
+	}
+}
+
+// What only the service is to read is taken from all others, who inherit leave to read
+// it from the folder.
+func TestRestrict(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	everyone, err := windows.CreateWellKnownSid(windows.WinWorldSid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := windows.CreateWellKnownSid(windows.WinLocalServiceSid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func() string {
+		sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sd.String()
+	}
+	const world = ";;;WD)"
+	if err := allow(path, everyone, windows.GENERIC_READ); err != nil || !strings.Contains(list(), world) {
+		t.Fatalf("everyone cannot be given leave: %v, %s", err, list())
+	}
+	if err := restrict(path, account, windows.GENERIC_READ); err != nil {
+		t.Error(err)
+	}
+	if windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil {
+		t.Skip("Wine has a file inherit all the same")
+	}
+	if strings.Contains(list(), world) {
+		t.Errorf("everyone still has leave: %s", list())
+	}
+	if text, err := os.ReadFile(path); string(text) != "secret" || err != nil {
+		t.Errorf("an administrator reads %q, %v", text, err)
 	}
 }

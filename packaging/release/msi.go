@@ -24,6 +24,7 @@ var completions = []string{
 	"UPDATE `InstallExecuteSequence` SET `Sequence` = 1510 WHERE `Action` = 'RemoveExistingProducts'",
 	"UPDATE `InstallExecuteSequence` SET `Sequence` = 1550 WHERE `Action` = 'UninstallService'",
 	"UPDATE `InstallExecuteSequence` SET `Sequence` = 5910 WHERE `Action` = 'InstallService'",
+	"UPDATE `InstallExecuteSequence` SET `Sequence` = 5915 WHERE `Action` = 'KeepService'",
 	"UPDATE `InstallExecuteSequence` SET `Sequence` = 5920 WHERE `Action` = 'StartService'",
 }
 
