@@ -17,6 +17,7 @@ import (
 	"scandrop/internal/config"
 	"scandrop/internal/daemon"
 	"scandrop/internal/hwocr"
+	"scandrop/internal/service"
 )
 
 // answers are what init has to know.
@@ -93,7 +94,7 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	}
 	beside := filepath.Join(filepath.Dir(s.File), "token")
 	if !token.IsZero() {
-		if err := replaceFile(beside, token.Reveal()+"\n", 0o600, nil); err != nil {
+		if err := errors.Join(replaceFile(beside, token.Reveal()+"\n", 0o600, nil), service.Guard(beside)); err != nil {
 			return err
 		}
 	}

@@ -68,6 +68,15 @@ func grant(sid *windows.SID, rights windows.ACCESS_MASK) windows.EXPLICIT_ACCESS
 	}
 }
 
+// Guard takes a file from everybody but this user, the system and administrators.
+func Guard(path string) error {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return err
+	}
+	return restrict(path, user.User.Sid, windows.GENERIC_ALL)
+}
+
 // restrict takes a file or folder, and all below it, from everybody but the system,
 // administrators, and the account, which has these rights.
 func restrict(path string, account *windows.SID, rights windows.ACCESS_MASK) error {

@@ -9,3 +9,6 @@ import "context"
 func run(ctx context.Context, work func(context.Context) error, _ func(error) int) error {
 	return work(ctx)
 }
+
+// Guard does nothing: here a file's mode says who may read it.
+func Guard(string) error { return nil }
