@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -106,6 +108,8 @@ type site struct {
 	t      *testing.T
 	dir    string
 	box    *sandbox.Sandbox
+	server *httptest.Server
+	active connections
 	engine *engine
 	call   atomic.Value // a callback, told of every call of the API; they count from 1
 	daemon atomic.Pointer[exec.Cmd]
@@ -125,10 +129,12 @@ func newSiteAt(t *testing.T, dir string, scans int) *site {
 	s.box = sandbox.New(sandbox.Options{Engine: s.engine, OnCall: func(n int, _ string, when sandbox.Moment) {
 		s.call.Load().(callback)(n, when)
 	}})
-	server := httptest.NewServer(s.box)
+	s.server = httptest.NewUnstartedServer(s.box)
+	s.server.Config.ConnState = s.active.note
+	s.server.Start()
 	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
+		s.server.CloseClientConnections()
+		s.server.Close()
 		s.box.Close()
 	})
 	for i := range scans {
@@ -141,11 +147,66 @@ folders:
 - path: scans
   formats: [txt, json]
   quiet: 10ms
-`, server.URL)
+`, s.server.URL)
 	if err := os.WriteFile(filepath.Join(s.dir, "c.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// connections are those to the service on which a request is being served.
+type connections struct {
+	mu     sync.Mutex
+	active map[net.Conn]bool
+	fewer  chan struct{} // closed when there are; nil while nobody waits
+}
+
+// note is [http.Server.ConnState].
+func (c *connections) note(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state == http.StateActive {
+		if c.active == nil {
+			c.active = map[net.Conn]bool{}
+		}
+		c.active[conn] = true
+		return
+	}
+	delete(c.active, conn)
+	if c.fewer != nil {
+		close(c.fewer)
+		c.fewer = nil
+	}
+}
+
+// quiet returns when nothing is being served.
+func (c *connections) quiet() {
+	for {
+		c.mu.Lock()
+		if len(c.active) == 0 {
+			c.mu.Unlock()
+			return
+		}
+		if c.fewer == nil {
+			c.fewer = make(chan struct{})
+		}
+		fewer := c.fewer
+		c.mu.Unlock()
+		<-fewer
+	}
+}
+
+// configure adds lines about the hot folder to the configuration.
+func (s *site) configure(lines string) {
+	s.t.Helper()
+	f, err := os.OpenFile(filepath.Join(s.dir, "c.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(lines)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // A transcription is what was written to it.
@@ -205,9 +266,15 @@ func (s *site) config() *config.Config {
 	return c
 }
 
-// start starts the daemon, by the command that is given to do so, if any.
+// start starts the daemon, by the command that is given to do so, if any. What the
+// one before it had sent is served before: a service that is at it for longer than
+// doubt is beyond what is promised, and a machine may be so busy that it is.
 func (s *site) start(by ...string) *exec.Cmd {
 	s.t.Helper()
+	if last := s.daemon.Load(); last != nil && last.ProcessState != nil {
+		s.server.CloseClientConnections()
+		s.active.quiet()
+	}
 	args := append(by, os.Args[0])
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), asDaemon+"="+filepath.Join(s.dir, "c.yaml"))
@@ -511,13 +578,19 @@ func TestKillAtEveryCall(t *testing.T) {
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	const scans, each = 40, 25 // kills, until most of that work is done
-	for range max(1, *kills/3/each) {
+	for round := range max(1, *kills/3/each) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))
 			s := newSite(t, scans)
+			all := scans
+			if round%2 == 0 { // with a copy of each, and one that is divided
+				s.configure("  spool: true\n")
+				s.dropBig("big.pdf")
+				all++
+			}
 			for range each {
 				left := int64(1 + random.IntN(12))
 				when := sandbox.Moment(random.IntN(3))
@@ -530,7 +603,12 @@ func TestKillAtRandom(t *testing.T) {
 				toll.killed("random", s.start().Wait())
 				s.inspect(false)
 			}
-			s.finish(scans)
+			s.finish(all)
+			for _, what := range []string{"spool", partsFolder} {
+				if left, _ := os.ReadDir(filepath.Join(s.dir, "state", what)); len(left) > 0 {
+					t.Errorf("%d files are left in the state folder under %s", len(left), what)
+				}
+			}
 		})
 	}
 }
