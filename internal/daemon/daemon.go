@@ -380,7 +380,7 @@ func scansOf(files []watcher.File, w []wanted) []queue.Scan {
 
 // moved tells everybody who wants to know that a job was added or moved on.
 func (d *daemon) moved(j queue.Job) {
-	if (j.Spooled || len(j.Parts) > 0) && d.over(j) {
+	if (j.Spooled || j.Size > d.Largest) && d.over(j) {
 		d.clear(j)
 	}
 	d.failureNotes.moved(j)
@@ -409,7 +409,7 @@ func (d *daemon) clear(j queue.Job) {
 	if j.Spooled {
 		d.unspool(j)
 	}
-	if len(j.Parts) == 0 {
+	if j.Size <= d.Largest {
 		return
 	}
 	if err := d.parts.Clear(j); err != nil { // the next start removes them

@@ -394,12 +394,12 @@ var mutations = []mutation{
 	},
 	{
 		name: "simulation: parts of scans that are not sent any more stay", guard: "nothing is left behind",
-		file: "internal/daemon/daemon.go", old: "if (j.Spooled || len(j.Parts) > 0) && d.over(j) {", new: "if j.Spooled && d.over(j) {",
+		file: "internal/daemon/daemon.go", old: "if (j.Spooled || j.Size > d.Largest) && d.over(j) {", new: "if j.Spooled && d.over(j) {",
 		pkg: "internal/daemon", tests: "^TestSimulationForgotten$",
 	},
 	{
 		name: "simulation: copies of scans that were forgotten stay", guard: "nothing is left behind",
-		file: "internal/daemon/daemon.go", old: "if (j.Spooled || len(j.Parts) > 0) && d.over(j) {", new: "if (j.Spooled && j.State != queue.Cancelled || len(j.Parts) > 0) && d.over(j) {",
+		file: "internal/daemon/daemon.go", old: "if (j.Spooled || j.Size > d.Largest) && d.over(j) {", new: "if (j.Spooled && j.State != queue.Cancelled || j.Size > d.Largest) && d.over(j) {",
 		pkg: "internal/daemon", tests: "^TestSimulationForgotten$",
 	},
 	{
