@@ -218,9 +218,10 @@ func TestSimulationForgotten(t *testing.T) {
 				s.restart = began
 				s.pass(began)
 				s.take(tt.before)
-				s.take(step{do: "drop book", path: "a/book.tif", n: 1})
-				s.take(step{do: "drop", path: "c/letter.gif", n: 1})
+				s.take(step{do: "drop", path: "c/letter.gif", n: 1}) // finds that out
 				s.pass(began.Add(90 * time.Second))
+				s.take(step{do: "drop book", path: "a/book.tif", n: 1})
+				s.pass(began.Add(150 * time.Second))
 				if entries, _ := os.ReadDir(filepath.Join(s.state, partsFolder)); len(entries) != 1 && tt.before == busy {
 					t.Errorf("%d scans are divided, want one", len(entries))
 				}
