@@ -111,6 +111,10 @@ type policy struct {
 	told         bool          // the service announces results; see [Queue.Hint]
 }
 
+// patient reports whether what somebody has open may be waited for: who asks for
+// short delays, as run --once does, wants an end.
+func (p policy) patient() bool { return p.longestDelay >= longestAsked }
+
 const (
 	attempts       = 10 // a step
 	deleteAttempts = 30
@@ -413,7 +417,7 @@ func (j Job) retry(o Retry, now time.Time, p policy) Job {
 	if o.Silent && j.State != Written { // nobody said no: a night without network is not the scan's fault
 		j.Attempts = min(j.Attempts, attempts-1)
 	}
-	if o.Throttled { // others who use the account may keep it busy for a day
+	if o.Throttled || o.InUse && p.patient() { // others may keep the account busy, or a text open, for a day
 		limit := attempts
 		if j.State == Written || j.State.Final() {
 			limit = deleteAttempts

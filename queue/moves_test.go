@@ -404,13 +404,35 @@ func TestAttemptsFreshPerStep(t *testing.T) {
 }
 
 // A service that wants fewer requests says nothing about a scan, however often
-// it says so.
+// it says so; nor does a program that has a result open.
 func TestThrottled(t *testing.T) {
+	for _, trouble := range []Retry{{Err: errTrouble, Throttled: true}, {Err: errTrouble, InUse: true}} {
+		testThrottled(t, trouble)
+	}
+}
+
+// Who wants an end has one: run --once does not wait for a viewer to be closed.
+func TestInUseEnds(t *testing.T) {
+	j, err := Job{State: Processing, Document: "d", Uploaded: noon}, error(nil)
+	for n := range attempts {
+		if j.State != Processing {
+			t.Fatalf("after %d times it is %s", n, j.State)
+		}
+		if j, err = j.move(Retry{Err: errTrouble, InUse: true}, noon, policy{doubt: time.Minute, longestDelay: 30 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j.State != Failed {
+		t.Errorf("after %d times it is %s", attempts, j.State)
+	}
+}
+
+func testThrottled(t *testing.T, trouble Retry) {
 	for _, j := range []Job{{State: Queued}, {State: Uploading}, {State: Processing, Document: "d"}, {State: Written, Document: "d"}, {State: Failed, Trash: []string{"t"}}} {
 		j.Uploaded, j.Options.DeleteRemote = noon, true
 		began := j.State
 		for range 100 {
-			next, err := j.move(Retry{Err: errTrouble, Throttled: true}, noon, usual)
+			next, err := j.move(trouble, noon, usual)
 			if err != nil {
 				t.Fatal(err)
 			}

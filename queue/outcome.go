@@ -77,6 +77,10 @@ type Retry struct {
 	// Throttled says that the service wants fewer requests from the account,
 	// whatever they are about: no scan fails for that.
 	Throttled bool
+	// InUse says that another program has the file open that is to be replaced: no
+	// scan fails for that, as long as the service keeps what is wanted, unless the
+	// queue's delays are to be short.
+	InUse bool
 }
 
 // Reject says that this file never will.

@@ -297,6 +297,7 @@ func (b *bench) read(name string) string {
 // results are absent or whole, and nothing but our own is replaced.
 type disk struct {
 	full  atomic.Bool
+	inUse atomic.Bool // a viewer has every result open
 	state atomic.Bool // the queue's own disk is
 }
 
@@ -362,6 +363,9 @@ func (d *disk) Write(_ context.Context, j queue.Job, format string, fill func(hw
 		there, err := digest(path)
 		free := errors.Is(err, fs.ErrNotExist)
 		if claim.Mine && (free || err == nil && slices.Contains(claim.Replaces, there)) {
+			if d.inUse.Load() {
+				return ErrInUse
+			}
 			return os.Rename(temp.Name(), path)
 		}
 	}

@@ -141,7 +141,12 @@ func (u *Uploader) local(ctx context.Context, j queue.Job, err error) queue.Outc
 	case errors.Is(err, ErrNoRoom):
 		return held(queue.Room, j.Folder, "results cannot be written in the folder", err)
 	}
-	return u.retry(ctx, err)
+	o := u.retry(ctx, err)
+	if r, again := o.(queue.Retry); again {
+		r.InUse = errors.Is(err, ErrInUse)
+		return r
+	}
+	return o
 }
 
 // stateHeld is the outcome of a step that the queue could not take note of.

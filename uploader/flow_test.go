@@ -1341,3 +1341,26 @@ func TestForgottenDoubt(t *testing.T) {
 		wantLeft(t, sb, 0)
 	})
 }
+
+// A text that somebody has open over the weekend is written when it is closed: the scan
+// does not fail, and nothing is paid again.
+func TestResultInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := newSandbox(t, sandbox.Options{})
+		b := newBench(t, setup{transport: sb.RoundTripper()})
+		j := b.drop("letter.gif", scan("a letter"), transcribe)
+		b.disk.inUse.Store(true)
+		stop := b.run()
+		time.Sleep(60 * time.Hour)
+		if got := b.job(j.ID); got.State != queue.Processing || !strings.Contains(got.Error, "open") {
+			t.Errorf("meanwhile it is %s: %s", got.State, got.Error)
+		}
+		b.disk.inUse.Store(false)
+		b.until("it is done", func() bool { return b.job(j.ID).State == queue.Done })
+		stop()
+		b.wantWhole(b.job(j.ID))
+		if stats := sb.Stats(); stats.Uploads != 1 {
+			t.Errorf("%d documents were made", stats.Uploads)
+		}
+	})
+}

@@ -73,6 +73,8 @@ var (
 	ErrState = errors.New("the state folder cannot be written")
 	// ErrNoRoom means that the disk is full or cannot be written.
 	ErrNoRoom = errors.New("nothing can be written")
+	// ErrInUse means that another program has the file open that is to be replaced.
+	ErrInUse = errors.New("another program has the file open")
 	// ErrStays means that an original cannot be moved and need not be.
 	ErrStays = errors.New("the original is not there any more, or changed")
 	// ErrToken means that there is no usable token on our side.

@@ -232,6 +232,9 @@ func (f files) Write(ctx context.Context, j queue.Job, format string, fill func(
 		}
 		return claim, err
 	})
+	if result.Busy(err) {
+		return fmt.Errorf("%w: close it there: %w", uploader.ErrInUse, err)
+	}
 	return explain(err)
 }
 

@@ -336,7 +336,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a service that wants fewer requests fails scans", guard: "nothing is lost",
-		file: "queue/moves.go", old: "if o.Throttled {", new: "if o.Throttled && o.Silent {",
+		file: "queue/moves.go", old: "if o.Throttled || o.InUse", new: "if o.InUse",
 		pkg: "queue", tests: "^TestThrottled$",
 	},
 	{
