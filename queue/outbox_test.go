@@ -380,7 +380,9 @@ func TestReplayOlder(t *testing.T) {
 
 // The numbers of others, the same name, a journal with a hole: what can be
 // saved is.
-func TestReplayElse(t *testing.T) {
+func TestReplayElse(t *testing.T) { synctest.Test(t, testReplayElse) }
+
+func testReplayElse(t *testing.T) {
 	q := open(t)
 	add(t, q, scan("/scans/1.pdf", "a"), scan("/scans/2.pdf", "b"), scan("/scans/3.pdf", "a"))
 	see(t, q, 1)
