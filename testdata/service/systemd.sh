@@ -66,14 +66,14 @@ want "exposure $exposure is 2.0 at most" awk "BEGIN {exit !($exposure <= 2.0)}"
 want 'start' "$S" service start
 want 'status: running' is running
 # check tries the folders as the service's account, also those that only the service is shown.
-check() { "$S" check --config /etc/scandrop/config.yaml >/work/out 2>&1; }
-check && grep -q '^ok    installed service, which runs as scandrop (running)' /work/out && [ "$(grep -c '^ok    folder /' /work/out)" = 3 ] && ! grep -q '^WRONG' /work/out && ok 'check: all is well, as scandrop' || { cat /work/out; bad 'check: all is well, as scandrop'; }
+check() { "$S" check --config /etc/scandrop/config.yaml >/mnt/job/out 2>&1; }
+check && grep -q '^ok    installed service, which runs as scandrop (running)' /mnt/job/out && [ "$(grep -c '^ok    folder /' /mnt/job/out)" = 3 ] && ! grep -q '^WRONG' /mnt/job/out && ok 'check: all is well, as scandrop' || { cat /mnt/job/out; bad 'check: all is well, as scandrop'; }
 mkdir -p /srv/late /home/anna/late && chmod 700 /srv/late /home/anna/late && chown anna: /home/anna/late
 config "$all, $(folder /srv/late), $(folder /home/anna/late)"
-! check && grep -q "WRONG installed service.*has no leave for them: /srv/late, /home/anna/late" /work/out && grep -q 'hint: "scandrop service install", then "scandrop service restart"' /work/out &&
-  grep -q "WRONG folder /srv/late: scandrop, the service's account: .*permission denied" /work/out && ok 'check: a folder that the service has no leave for' || { cat /work/out; bad 'check: a folder that the service has no leave for'; }
+! check && grep -q "WRONG installed service.*has no leave for them: /srv/late, /home/anna/late" /mnt/job/out && grep -q 'hint: "scandrop service install", then "scandrop service restart"' /mnt/job/out &&
+  grep -q "WRONG folder /srv/late: scandrop, the service's account: .*permission denied" /mnt/job/out && ok 'check: a folder that the service has no leave for' || { cat /mnt/job/out; bad 'check: a folder that the service has no leave for'; }
 "$S" service install >/dev/null 2>&1
-check && ok 'check: installing again gives it' || { cat /work/out; bad 'check: installing again gives it'; }
+check && ok 'check: installing again gives it' || { cat /mnt/job/out; bad 'check: installing again gives it'; }
 config "$all"
 "$S" service install >/dev/null 2>&1
 pid=$(systemctl show -P MainPID scandrop)
