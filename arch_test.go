@@ -37,7 +37,7 @@ var may = map[string][]string{
 		"internal/hwocr", "internal/config", "internal/mount", "internal/result", "internal/journal", "internal/atomicfile", "internal/pages", "internal/join",
 		"internal/control", "internal/web", "internal/webhook", "internal/notice"},
 	"scandrop/packaging/release": {"internal/cli"},
-	"scandrop/internal/bench":    {"internal/sandbox"},
+	"scandrop/internal/bench":    {"internal/sandbox", "queue"},
 	"scandrop/internal/cli": {"queue",
 		"internal/control", "internal/daemon", "internal/config", "internal/hwocr", "internal/pages", "internal/sandbox", "internal/service"},
 }

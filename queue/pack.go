@@ -48,9 +48,14 @@ func pack(b, text []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+var unpackers = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}
+
 func unpack(packed []byte) ([]byte, error) {
-	r := flate.NewReaderDict(bytes.NewReader(packed), dictionary)
-	defer r.Close()
+	r := unpackers.Get().(io.ReadCloser)
+	defer unpackers.Put(r)
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(packed), dictionary); err != nil {
+		return nil, err
+	}
 	text, err := io.ReadAll(io.LimitReader(r, longestPacked+1))
 	if err == nil && len(text) > longestPacked {
 		err = errors.New("it is too long")

@@ -48,12 +48,12 @@ func contenders(binary string) []contender {
 	limited := func(r row) bool { return r.Rate > 0 } // they do not know what a 429 is
 	return []contender{
 		{"scandrop", nil, func(ctx context.Context, work, scans, url string, r row) (*exec.Cmd, error) {
-			perSecond := 1000.
+			perSecond := 100_000.
 			if r.Rate > 0 {
 				perSecond = r.Rate
 			}
 			config := filepath.Join(work, "scandrop.yaml")
-			text := fmt.Sprintf("api: {url: %q, token: bench, rate: %g, burst: 4}\nstate: %q\nworkers: %d\nstatus: {listen: \"\"}\nfolders:\n- {path: %q, formats: [%s], quiet: 1ms}\n",
+			text := fmt.Sprintf("api: {url: %q, token: bench, rate: %g, burst: 5}\nstate: %q\nworkers: %d\nstatus: {listen: \"\"}\nfolders:\n- {path: %q, formats: [%s], quiet: 1ms}\n",
 				url+"/api/v2", perSecond, filepath.Join(work, "state"), workers, scans, strings.Join(r.Formats, ", "))
 			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				return nil, err
@@ -63,26 +63,35 @@ func contenders(binary string) []contender {
 		{"find, xargs -P 8 and curl", nil, shell(`find . -name '*.gif' -print0 | xargs -0 -P 8 -n 1 %s`)},
 		{"a loop of find and curl", nil, shell(`find . -name '*.gif' -print0 | while IFS= read -r -d '' f; do %s "$f"; done`)},
 		{"a Python script, 8 threads", limited, func(ctx context.Context, _, scans, url string, r row) (*exec.Cmd, error) {
-			cmd := exec.CommandContext(ctx, "python3", "-c", pollScript, url+"/api/v2", strings.Join(r.Formats, ","))
+			cmd := exec.CommandContext(ctx, "python3", "-c", onePython+pollScript, url+"/api/v2", strings.Join(r.Formats, ","))
 			cmd.Dir = scans
 			return cmd, nil
 		}},
-		{"a bare Go loop without a queue", limited, func(ctx context.Context, _, scans, url string, r row) (*exec.Cmd, error) {
-			self, err := os.Executable()
-			if err != nil {
-				return nil, err
-			}
-			cmd := exec.CommandContext(ctx, self, "bare", url+"/api/v2", strings.Join(r.Formats, ","))
-			cmd.Dir = scans
-			return cmd, nil
-		}},
+		{"a bare Go loop that syncs its results", limited, bareLoop("synced")},
+		{"a bare Go loop", limited, bareLoop("unsynced")},
 	}
 }
 
-// bare makes the calls that scandrop makes, with as many workers, and writes the
-// results as plain files: no queue, no memory, nothing synced.
+func bareLoop(how string) func(context.Context, string, string, string, row) (*exec.Cmd, error) {
+	return func(ctx context.Context, _, scans, url string, r row) (*exec.Cmd, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.CommandContext(ctx, self, "bare", url+"/api/v2", strings.Join(r.Formats, ","), how)
+		cmd.Dir = scans
+		return cmd, nil
+	}
+}
+
+// bare makes the calls that scandrop makes, with as many workers and no queue: nothing is
+// remembered. It writes the results as plain files or, if it is told to, whole or not at
+// all and synced before the copy at the service is deleted, as anybody must who cares.
 func bare(args []string) error {
-	api, formats := args[0], strings.Split(args[1], ",")
+	api, formats, write := args[0], strings.Split(args[1], ","), writePlain
+	if args[2] == "synced" {
+		write = writeSynced
+	}
 	scans, err := filepath.Glob("*.gif")
 	if err != nil {
 		return err
@@ -139,7 +148,7 @@ func bare(args []string) error {
 					return err
 				}
 				if status == http.StatusOK {
-					if err := os.WriteFile(strings.TrimSuffix(scan, ".gif")+"."+format, answer, 0o600); err != nil {
+					if err := write(strings.TrimSuffix(scan, ".gif")+"."+format, answer); err != nil {
 						return err
 					}
 					break
@@ -162,4 +171,25 @@ func bare(args []string) error {
 		g.Go(func() error { return one(scan) })
 	}
 	return g.Wait()
+}
+
+func writePlain(name string, content []byte) error { return os.WriteFile(name, content, 0o600) }
+
+func writeSynced(name string, content []byte) error {
+	f, err := os.CreateTemp(".", ".bare-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	dir, err := os.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -1,8 +1,13 @@
 // Command bench sees the same scans through with scandrop and with what people use
 // instead, one after the other, against the sandbox in a process of its own, and
-// prints a table of what that took. It needs Linux, curl, jq and Python.
+// prints a table of what that took. It needs Linux, curl, jq, inotifywait, and a Python with
+// the watchdog module.
 //
 //	go run ./internal/bench [-svg FILE] [-only WORDS] [-scans N]
+//	go run ./internal/bench scale [-known N] [-waiting N]
+//
+// With scale it measures what scandrop needs over many scans; see docs/speed.md. Where
+// it works is told by TMPDIR: a disk that syncs slowly shows in every row.
 package main
 
 import (
@@ -16,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,10 +38,11 @@ type row struct {
 
 var rows = []row{
 	{"1,000 small scans, ready at once", 1000, 10 << 10, []string{"txt"}, 0, 0},
+	{"200 scans, 2 formats, ready at once", 200, 100 << 10, []string{"txt", "docx"}, 0, 0},
 	{"200 scans, 2 formats, 20 ms", 200, 100 << 10, []string{"txt", "docx"}, 20 * time.Millisecond, 0},
 	{"200 scans, 2 formats, 2 s", 200, 100 << 10, []string{"txt", "docx"}, 2 * time.Second, 0},
 	{"30 scans, 2 requests a second", 30, 100 << 10, []string{"txt"}, 2 * time.Second, 2},
-	{"16 scans of 19 MB", 16, 19 << 20, []string{"txt"}, 20 * time.Millisecond, 0},
+	{"16 scans of 19 MB", 16, 19_000_000, []string{"txt"}, 20 * time.Millisecond, 0},
 }
 
 // workers is how many scans each contender that can works on at once.
@@ -63,6 +70,10 @@ func main() {
 			exit(serve(os.Args[2:]))
 		case "bare":
 			exit(bare(os.Args[2:]))
+		case "scale":
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			defer stop()
+			exit(scale(ctx, os.Args[2:]))
 		}
 	}
 	svg := flag.String("svg", "", "draw the rates of the first row as an SVG `file`")
@@ -94,9 +105,9 @@ func run(ctx context.Context, svg, only string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "scandrop")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "scandrop").CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w\n%s", err, out)
+	binary, err := build(ctx, dir)
+	if err != nil {
+		return err
 	}
 	fmt.Println("| load | with | scans/s | CPU ms a scan | memory MB | requests a scan | 429 | lost | twice | wrong | left there |")
 	fmt.Println("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
@@ -122,9 +133,21 @@ func run(ctx context.Context, svg, only string) error {
 		}
 	}
 	if svg != "" {
-		return draw(svg, outcomes)
+		if err := draw(svg, outcomes); err != nil {
+			return err
+		}
 	}
-	return nil
+	return runLive(ctx, dir, binary, only)
+}
+
+// build builds scandrop as it is released.
+func build(ctx context.Context, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "scandrop")
+	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "scandrop").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return binary, nil
 }
 
 // longest bounds what a contender may take for a row.
@@ -176,8 +199,15 @@ func measure(ctx context.Context, dir string, r row, c contender) (o outcome, er
 	if err := s.tell(ctx, &o); err != nil {
 		return o, err
 	}
+	o.judge(scans, texts)
+	return o, nil
+}
+
+// judge counts the results that are missing and those that are another scan's, and, of
+// the uploads in twice, those beyond one a scan.
+func (o *outcome) judge(scans string, texts map[string]string) {
 	for name, text := range texts {
-		for _, format := range r.Formats {
+		for _, format := range o.row.Formats {
 			got, err := os.ReadFile(filepath.Join(scans, name+"."+format))
 			switch {
 			case err != nil:
@@ -187,22 +217,30 @@ func measure(ctx context.Context, dir string, r row, c contender) (o outcome, er
 			}
 		}
 	}
-	o.twice -= r.Scans - missing(o, len(r.Formats))
-	return o, nil
+	o.twice = max(0, o.twice-(o.row.Scans-missing(*o, len(o.row.Formats))))
 }
 
 // missing is how many scans have no result.
 func missing(o outcome, formats int) int { return (o.lost + formats - 1) / formats }
 
-// makeScans writes scans that all differ, and returns what their text is to hold, by
-// their names without extension.
+// makeScan is a scan that differs from all others: a picture of one dot, with a remark.
+func makeScan(name string, r row) []byte {
+	content := []byte("GIF89a\x01\x00\x01\x00\x00\x00\x00")
+	remark := append([]byte(fmt.Sprintf("%s of %q", name, r.Name)), make([]byte, r.Size)...)
+	content = append(content, 0x21, 0xfe)
+	for block := range slices.Chunk(remark, 255) {
+		content = append(append(content, byte(len(block))), block...)
+	}
+	return append(content, 0, 0x3b)
+}
+
+// makeScans writes scans, and returns what their text is to hold, by their names
+// without extension.
 func makeScans(dir string, r row) (map[string]string, error) {
 	texts := map[string]string{}
-	filling := bytes.Repeat([]byte{0}, r.Size)
 	for i := range r.Scans {
 		name := fmt.Sprintf("scan%05d", i)
-		content := append([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00"), fmt.Sprintf("%s of %q", name, r.Name)...)
-		content = append(append(content, filling...), 0x3b)
+		content := makeScan(name, r)
 		if err := os.WriteFile(filepath.Join(dir, name+".gif"), content, 0o600); err != nil {
 			return nil, err
 		}
@@ -214,17 +252,19 @@ func makeScans(dir string, r row) (map[string]string, error) {
 // A counted is what the server of a row says of it.
 type counted struct {
 	Uploads, Requests, Refused, Left int
+	Began                            []time.Time // when the uploads did
+}
+
+func (s *server) counted(ctx context.Context) (c counted, err error) {
+	body, err := s.ask(ctx)
+	if err == nil {
+		err = json.Unmarshal(body, &c)
+	}
+	return c, err
 }
 
 func (s *server) tell(ctx context.Context, o *outcome) error {
-	body, err := s.ask(ctx)
-	if err != nil {
-		return err
-	}
-	var c counted
-	if err := json.Unmarshal(body, &c); err != nil {
-		return err
-	}
+	c, err := s.counted(ctx)
 	o.requests, o.refused, o.twice, o.left = c.Requests, c.Refused, c.Uploads, c.Left
-	return nil
+	return err
 }

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -44,11 +46,22 @@ func serve(args []string) error {
 		Work: func(sandbox.Document) time.Duration { return r.Work },
 	})
 	defer sb.Close()
+	var mu sync.Mutex
+	var began []time.Time // of uploads
 	mux := http.NewServeMux()
-	mux.Handle("/", sb)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			mu.Lock()
+			began = append(began, time.Now())
+			mu.Unlock()
+		}
+		sb.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("/counted", func(w http.ResponseWriter, _ *http.Request) {
 		stats := sb.Stats()
-		c := counted{Uploads: stats.Uploads, Left: len(sb.Documents())}
+		mu.Lock()
+		c := counted{Uploads: stats.Uploads, Left: len(sb.Documents()), Began: slices.Clone(began)}
+		mu.Unlock()
 		for call, n := range stats.Requests {
 			c.Requests += n
 			if call.Status == http.StatusTooManyRequests {
