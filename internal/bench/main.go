@@ -117,6 +117,11 @@ func run(ctx context.Context, svg, only string) error {
 			if !strings.Contains(r.Name+" "+c.name, only) || c.skip != nil && c.skip(r) {
 				continue
 			}
+			r := r
+			if c.most > 0 && r.Scans > c.most {
+				r.Scans = c.most
+				c.name = fmt.Sprintf("%s (%d scans)", c.name, c.most)
+			}
 			o, err := measure(ctx, dir, r, c)
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", r.Name, c.name, err)
