@@ -385,7 +385,7 @@ func (s *simulation) excuse(j queue.Job) string {
 	if j.State == queue.Rejected && strings.HasPrefix(j.Error, "the same content") && s.restless[d] {
 		return "its results were replaced or edited"
 	}
-	if j.State == queue.Rejected && strings.Contains(j.Error, "but not made as") && s.plan.formats != "[txt]" {
+	if j.State == queue.Rejected && strings.Contains(j.Error, "but not made as") && (s.plan.formats != "[txt]" || s.reloaded) {
 		return "the other folder wants fewer formats"
 	}
 	wanted := map[queue.State][]string{

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
 	"scandrop/queue"
 	"scandrop/uploader"
@@ -41,12 +42,13 @@ type incarnation struct {
 	gate sync.RWMutex
 	dead bool // under gate
 
-	life  context.Context // ends with the kill; requests hang on it
-	kill  context.CancelFunc
-	stop  context.CancelFunc // tells the daemon to stop
-	once  sync.Once
-	died  chan struct{} // closed by the kill
-	ended chan error    // what the daemon's run returned
+	life   context.Context // ends with the kill; requests hang on it
+	kill   context.CancelFunc
+	stop   context.CancelFunc // tells the daemon to stop
+	once   sync.Once
+	reload chan *config.Config
+	died   chan struct{} // closed by the kill
+	ended  chan error    // what the daemon's run returned
 
 	mu    sync.Mutex
 	left  int    // kill at this point from now; 0 = at none
@@ -57,12 +59,12 @@ var errKilled = errors.New("killed")
 
 // start starts an incarnation on the state folder as it is.
 func (s *simulation) start() (*incarnation, error) {
-	in := &incarnation{s: s, died: make(chan struct{}), ended: make(chan error, 1)}
+	in := &incarnation{s: s, reload: make(chan *config.Config), died: make(chan struct{}), ended: make(chan error, 1)}
 	in.life, in.kill = context.WithCancel(context.Background())
 	c := *s.config
 	c.State = s.state
 	d, err := begin(Options{
-		Config: &c, Version: "simulation", Largest: largestPart, Transport: network{in}, Listen: listenStill,
+		Config: &c, Version: "simulation", Largest: largestPart, Reload: in.reload, Transport: network{in}, Listen: listenStill,
 		Moved: func(j queue.Job) { in.point("moved to " + string(j.State)) },
 		Log:   slog.New(slog.NewTextHandler(s.story, &slog.HandlerOptions{ReplaceAttr: s.shorten})),
 	})

@@ -221,6 +221,11 @@ func newPlan(seed uint64) plan {
 			add(step{at: at(), do: "foreign", n: pick(r, 1, 5, 5, 260)})
 		}
 	}
+	if r.IntN(4) == 0 {
+		for range 1 + r.IntN(2) {
+			add(step{at: at(), do: "reload", to: pick(r, "[txt]", "[json, txt]", "[docx, txt]")})
+		}
+	}
 	if p.lags = r.IntN(20) == 0; p.lags {
 		add(step{at: at(), do: "outage", path: "list", to: "lag 2h", d: time.Hour})
 	}
@@ -375,6 +380,8 @@ func (s *simulation) take(t step) {
 		s.mu.Lock()
 		s.outages = append(s.outages, outage{t.path, t.to, time.Now().Add(t.d)})
 		s.mu.Unlock()
+	case "reload":
+		s.reload(t.to)
 	case "tidy":
 		s.tidy()
 	case "foreign":

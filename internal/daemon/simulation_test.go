@@ -219,17 +219,18 @@ type simulation struct {
 	armed atomic.Pointer[string] // what is set; its holder, or the call, lets go of arm
 	luck  *rand.Rand             // under arm
 
-	mu      sync.Mutex // guards what follows
-	level   float64    // chance of trouble of any call
-	outages []outage
-	faulted map[string]map[string]int // by mark, what went wrong how often
-	marks   map[string]string         // document → mark
-	billed  map[string][]string       // mark → documents
-	expires map[string]time.Time      // document → when it deletes itself
-	settled map[string]*content       // by digest, what users ever wrote
-	parts   map[string]string         // digests of what was sent of books → of the books
-	broken  map[string]bool
-	foreign bool // somebody else is using the account
+	mu       sync.Mutex // guards what follows
+	level    float64    // chance of trouble of any call
+	outages  []outage
+	faulted  map[string]map[string]int // by mark, what went wrong how often
+	marks    map[string]string         // document → mark
+	billed   map[string][]string       // mark → documents
+	expires  map[string]time.Time      // document → when it deletes itself
+	settled  map[string]*content       // by digest, what users ever wrote
+	parts    map[string]string         // digests of what was sent of books → of the books
+	broken   map[string]bool
+	reloaded bool // what folder a asks for has changed
+	foreign  bool // somebody else is using the account
 
 	// What follows is the plan's own.
 	digests  map[string]string   // mark → digest
@@ -376,9 +377,34 @@ func (s *simulation) prepare() error {
 	if err := os.WriteFile(filepath.Join(s.dir, "hook-secret"), []byte(hookSecret+"\n"), 0o600); err != nil {
 		return err
 	}
-	var err error
+	return s.configure()
+}
+
+// configure makes the plan's configuration the one of the next start.
+func (s *simulation) configure() (err error) {
 	s.config, err = config.Parse(filepath.Join(s.dir, "scandrop.yaml"), []byte(s.plan.config(s.world)), config.Environment{})
 	return err
+}
+
+// reload has another configuration take effect while the daemon runs.
+func (s *simulation) reload(formats string) {
+	s.plan.formats, s.reloaded = formats, true
+	if err := s.configure(); err != nil {
+		s.violated("the configuration is refused: %v", err)
+		return
+	}
+	if s.in == nil {
+		return
+	}
+	c := *s.config
+	c.State = s.in.daemon.Config.State
+	select {
+	case s.in.reload <- &c:
+	case <-s.in.died:
+	case <-time.After(2 * patience):
+		s.violated("a new configuration does not take effect")
+	}
+	synctest.Wait()
 }
 
 // end stops what runs and returns the figures.
