@@ -76,7 +76,7 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	if w.folder, err = filepath.Abs(w.folder); err != nil {
 		return err
 	}
-	text := w.yaml()
+	text := w.yaml(standInState(s.File))
 	conf, err := config.Parse(s.File, []byte(text), config.Process())
 	if err != nil {
 		return err // as it would be of the file
@@ -180,8 +180,19 @@ func defaultFolder(user bool) string {
 	return filepath.Join(home, "Scans")
 }
 
-// yaml is the configuration that was asked for.
-func (w *answers) yaml() string {
+// standInState is where the configuration file has what a stand-in has read: beside
+// it, or, as the machine's service may not write there, below its own state.
+func standInState(file string) string {
+	env := config.Process()
+	if env.Machine = true; file == config.DefaultPath(env) {
+		return filepath.Join(config.MachineState(env), "stand-in")
+	}
+	return "state"
+}
+
+// yaml is the configuration that was asked for; standIn is the state folder where it
+// names a stand-in.
+func (w *answers) yaml(standIn string) string {
 	quoted := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 	var b strings.Builder
 	b.WriteString("# Written by \"scandrop init\". Every other key, and its default: config.example.yaml.\n")
@@ -189,7 +200,7 @@ func (w *answers) yaml() string {
 		fmt.Fprintf(&b, "api:\n  url: %s\n", quoted(w.url))
 	}
 	if strings.HasPrefix(w.url, "http:") { // of this machine, as only there plain http is taken
-		b.WriteString("# A stand-in of the service: what it has read is not done for the service itself, so it is remembered apart.\nstate: state\n")
+		fmt.Fprintf(&b, "# A stand-in of the service: what it has read is not done for the service itself, so it is remembered apart.\nstate: %s\n", quoted(standIn))
 	}
 	fmt.Fprintf(&b, "folders:\n  - path: %s\n    action: %s\n", quoted(w.folder), quoted(w.action))
 	if w.extractor != "" {

@@ -22,7 +22,7 @@ wait_for() { # wait_for SECONDS WHAT COMMAND...
   done
 }
 text_of() { as_alice test -s "/srv/scans/${1%.*}.txt"; }
-done_with() { [ "$(cat /var/lib/scandrop/journal*.jsonl | grep -c '"state":"done"')" = "$1" ]; }
+done_with() { [ "$(cat /var/lib/scandrop/stand-in/journal*.jsonl | grep -c '"state":"done"')" = "$1" ]; }
 uploads() { journalctl -u scandrop -o cat | grep -c 'msg="job uploaded"' || true; }
 # The first of several is there: the others are about to be sent, or on the wire.
 another_upload() { [ "$(uploads)" -gt "$seen" ]; }
@@ -90,7 +90,7 @@ scandrop version | grep -q '^scandrop 1\.0\.1 ' || fail "$(scandrop version)"
 [ "$sum" = "$(sha256sum </etc/scandrop/config.yaml)" ] || fail "the configuration was changed"
 for f in minutes.pdf ledger.tiff patient-form.jpg telegram.gif; do wait_for 180 "$f" text_of $f; done
 wait_for 60 "eight scans that are done" done_with 8
-! grep -hv '"paid":1[,}]' /var/lib/scandrop/journal*.jsonl || fail "a scan was paid for twice"
+! grep -hv '"paid":1[,}]' /var/lib/scandrop/stand-in/journal*.jsonl || fail "a scan was paid for twice"
 scandrop service stop
 [ "$(SCANDROP_TOKEN=the-token scandrop remote list --json | tr -d ' \n')" = '[]' ] || fail "left at the service: $(SCANDROP_TOKEN=the-token scandrop remote list)"
 scandrop service start
@@ -98,7 +98,7 @@ scandrop service start
 say "remove: stopped, configuration and state stay"
 apt-get remove -qq -y scandrop </dev/null >/mnt/job/remove.log 2>&1 || { cat /mnt/job/remove.log; fail "it cannot be removed"; }
 [ ! -e /usr/bin/scandrop ] && ! systemctl is-active --quiet scandrop && ! pgrep -u scandrop >/dev/null || fail "something is left running"
-[ -s /etc/scandrop/config.yaml ] && [ -s /etc/scandrop/token ] && [ -s /var/lib/scandrop/queue.db ] || fail "configuration or state are gone"
+[ -s /etc/scandrop/config.yaml ] && [ -s /etc/scandrop/token ] && [ -s /var/lib/scandrop/stand-in/queue.db ] || fail "configuration or state are gone"
 
 say "install again: it knows what was paid for"
 dpkg -i /mnt/job/new.deb </dev/null >/mnt/job/again.log 2>&1 || { cat /mnt/job/again.log; fail "it cannot be installed again"; }

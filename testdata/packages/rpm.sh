@@ -45,4 +45,4 @@ say "rpm: remove: stopped, what was configured and remembered stays"
 package -e scandrop
 [ ! -e /usr/bin/scandrop ] && ! systemctl is-active --quiet scandrop && ! pgrep -u scandrop >/dev/null || fail "something is left running"
 [ ! -e /etc/systemd/system/multi-user.target.wants/scandrop.service ] || fail "it is still enabled"
-[ -s /etc/scandrop/config.yaml.rpmsave ] && [ -s /etc/scandrop/token ] && [ -s /var/lib/scandrop/queue.db ] || fail "configuration or state are gone: $(ls /etc/scandrop)"
+[ -s /etc/scandrop/config.yaml.rpmsave ] && [ -s /etc/scandrop/token ] && [ -s /var/lib/scandrop/stand-in/queue.db ] || fail "configuration or state are gone: $(ls /etc/scandrop)"
