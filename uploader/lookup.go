@@ -147,7 +147,8 @@ func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
 		mark, _ := us.Find(d.Name)
 		names.row(d, mark, owner)
 		times.row(d, owner)
-		if known && owner.ID != j.ID && owner.Sent.After(j.Sent) {
+		last := len(owner.Parts) == 0 || owner.Document == d.ID // of an earlier part Sent says nothing
+		if known && owner.ID != j.ID && last && owner.Sent.After(j.Sent) {
 			s.later = true
 		}
 		if mark == j.Mark && (!known || owner.ID == j.ID) {
