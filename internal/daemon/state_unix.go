@@ -18,9 +18,11 @@ func notFolder(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 // permissions refuse with EACCES.
 func refusedByPrivacy(err error) bool { return errors.Is(err, syscall.EPERM) }
 
-// mayWrite asks whether this process may write in the folder.
+// mayWrite asks whether this process may write in the folder. It asks for the real
+// account, which is the effective one: where the kernel cannot be asked for that, the
+// mode would be read instead, and access lists forgotten.
 func mayWrite(dir string) error {
-	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return &os.PathError{Op: "write in", Path: dir, Err: err}
 	}
 	return nil
