@@ -139,6 +139,7 @@ type daemon struct {
 	pace         *hwocr.Pace
 	line         line
 	given        given
+	settler      settler
 	watcher      atomic.Pointer[watcher.Watcher] // for config; replaced by watch
 	config       atomic.Pointer[config.Config]   // the one in force; Options has the first
 	uploader     *uploader.Uploader
@@ -201,6 +202,7 @@ func (d *daemon) prepare() error {
 			d.moved(j)
 		},
 	})
+	d.settler = settler{configure: d.configure, log: d.Log, out: map[string]bool{}}
 	if err := d.settle(d.Config); err != nil {
 		return err
 	}

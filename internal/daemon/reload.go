@@ -119,29 +119,12 @@ func (d *daemon) reload(c *config.Config) error {
 	return nil
 }
 
-// settle tells the queue of the folders of a configuration. One that hangs in the
-// system is told of when it answers: the others do not wait for it.
+// settle tells the queue of the folders of a configuration.
 func (d *daemon) settle(c *config.Config) error {
 	if err := d.queue.SetFolders(priorities(c), limits(c)); err != nil {
 		return err
 	}
-	for _, f := range c.Folders {
-		var err error
-		late := func() {
-			// Another configuration may be in force by now.
-			if err := d.configure(d.config.Load(), f.Path); err != nil {
-				d.Log.Error("the queue could not be written", "error", err)
-			}
-		}
-		if !inTime(func() { err = d.configure(c, f.Path) }, late) {
-			d.Log.Warn("a folder does not answer, and is left to itself until it does", "folder", f.Path)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.settler.settle(c)
 }
 
 // configure gives the jobs that wait in a folder what a configuration wants of them.

@@ -480,6 +480,11 @@ var mutations = []mutation{
 		pkg: "internal/daemon", tests: "^TestReloadPace$",
 	},
 	{
+		name: "a folder that answers late gets an old configuration", guard: "what a reload wants holds for it, too",
+		file: "internal/daemon/settler.go", old: "if s.wanted == c {", new: "if true {",
+		pkg: "internal/daemon", tests: "^TestSettleLate$",
+	},
+	{
 		name: "who waits is not told of another pace", guard: "a changed rate takes effect at once",
 		file: "internal/hwocr/pace.go", old: "\tp.known = max(p.bounded(known), p.rate)\n\tp.tell()\n\tp.wake()\n", new: "\tp.known = max(p.bounded(known), p.rate)\n\tp.tell()\n",
 		pkg: "internal/hwocr", tests: "^TestPaceLimit$",
