@@ -251,9 +251,9 @@ func (c *checkup) queue(documents []document) {
 		c.fine("queue (an older version's: the next run brings it up to date, and keeps a copy)")
 	}
 	for _, h := range q.Holds() {
-		// Whether the folder can be used says nothing of these.
-		own := h.Cause == queue.Removed || h.Cause == queue.Limit || h.Cause == queue.Profile
-		if h.Folder != "" && !own && (daemon.Try{Path: h.Folder, Write: true}).Do().Problem == "" {
+		// A folder that can be used disproves these, and no other.
+		disproved := h.Cause == queue.Missing || h.Cause == queue.Room
+		if disproved && c.worker.try(daemon.Try{Path: h.Folder, Write: true}).Problem == "" {
 			c.fine("hold " + h.Key() + " (over: the next run lifts it)")
 			continue
 		}

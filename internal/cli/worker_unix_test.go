@@ -3,12 +3,16 @@
 package cli
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"scandrop/internal/config"
 	"scandrop/internal/daemon"
+	"scandrop/queue"
 )
 
 // What the service's account may not do is found out as that account, whoever asks;
@@ -57,5 +61,48 @@ func TestTryAsAnotherAccount(t *testing.T) {
 	}
 	if left, err := os.ReadDir(inside); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// A hold of a folder is over where the service's account can use the folder, whatever
+// root can.
+func TestHoldsAsAnotherAccount(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another account")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	conf := &config.Config{State: filepath.Join(dir, "state"), Folders: []config.Folder{{Path: filepath.Join(dir, "open")}, {Path: filepath.Join(dir, "shut")}}}
+	q, err := daemon.OpenQueue(conf, daemon.Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{} // by what they are called: whether they are over
+	for name, mode := range map[string]os.FileMode{"open": 0o777, "shut": 0o755} {
+		folder := filepath.Join(dir, name)
+		h := queue.Hold{Cause: queue.Missing, Folder: folder, Reason: "trouble"}
+		if err := errors.Join(os.Mkdir(folder, 0o700), os.Chmod(folder, mode), q.Hold(h)); err != nil {
+			t.Fatal(err)
+		}
+		want["hold "+h.Key()] = name == "open"
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := &checkup{app: &app{}, conf: conf, worker: worker{installed: true, account: "nobody", become: true}}
+	c.queue(nil)
+	got := map[string]bool{}
+	for _, f := range c.findings {
+		if what, over := strings.CutSuffix(f.What, " (over: the next run lifts it)"); strings.HasPrefix(what, "hold ") {
+			got[what] = over
+			if f.OK != over {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("over are %v, want %v\n%+v", got, want, c.findings)
 	}
 }
