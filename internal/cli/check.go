@@ -124,6 +124,7 @@ type checkup struct {
 	conf     *config.Config
 	findings []finding
 	status   *control.Status // the daemon's; nil if none answers
+	running  bool            // a daemon runs, whether it answers or not
 	worker   worker
 }
 
@@ -195,7 +196,7 @@ func (c *checkup) version(ctx context.Context) {
 	if err == nil {
 		defer client.Close()
 		if s, err := client.Status(ctx); err == nil {
-			c.status = &s
+			c.status, c.running = &s, true
 		}
 	}
 	if c.status != nil && c.status.Version != buildVersion() {
@@ -225,6 +226,7 @@ func (c *checkup) queue(documents []document) {
 	state := &daemon.StateError{}
 	switch {
 	case errors.Is(err, queue.ErrInUse):
+		c.running = true
 		c.fine(what + " (a daemon has the queue)")
 		return
 	case errors.Is(err, fs.ErrPermission) && c.worker.others():
@@ -352,7 +354,7 @@ func (c *checkup) listeners() {
 		if err == nil {
 			_, err = c.conf.WebhookSecret()
 		}
-		if err == nil && c.status == nil {
+		if err == nil && !c.running { // else the address is taken by the daemon itself
 			if err := daemon.CheckListen(c.conf.Webhook.Listen); err != nil {
 				c.add("webhook "+url, ExitFailed, "results are collected without it; choose another address for webhook.listen", err)
 				return
