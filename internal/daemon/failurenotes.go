@@ -55,7 +55,9 @@ func newFailureNotes(q *queue.Queue, f files, log *slog.Logger) (*failureNotes, 
 			n.moved(j)
 		}
 	}
-	n.any.Store(len(n.known) > 0)
+	if len(n.known) > 0 { // those above may have none yet
+		n.any.Store(true)
+	}
 	for _, note := range n.known { // what was resolved by hand, or in a run that was killed
 		n.folders[filepath.Dir(note.Path)] = true
 		n.unsure[note.Path] = true
