@@ -177,9 +177,7 @@ func (d *daemon) prepare() error {
 		d.Largest = maxWhole
 	}
 	d.parts = parts{d.Config.State, d.Options.Pages, d.Largest}
-	if err := d.parts.tidy(d.queue); err != nil {
-		d.Log.Warn("the parts of scans could not all be removed", "error", err)
-	}
+	d.tidyParts()
 	d.line.Store(api)
 	d.config.Store(d.Config)
 	d.files = newFiles(d.Config.State, d.Config.Folders)
@@ -419,6 +417,14 @@ func (d *daemon) clear(j queue.Job) {
 	}
 }
 
+// tidyParts removes what is left of the parts of scans that need them no more, where
+// jobs may have gone of which nobody tells.
+func (d *daemon) tidyParts() {
+	if err := d.parts.tidy(d.queue); err != nil { // the next start removes them
+		d.Log.Warn("the parts of scans could not all be removed", "error", err)
+	}
+}
+
 // unspool removes the copy of a job's scan, unless a job needs it.
 func (d *daemon) unspool(j queue.Job) {
 	if err := d.files.spool.remove(d.queue, j); err != nil { // the next start removes it
@@ -501,9 +507,7 @@ func (d *daemon) add(in *intake, files []watcher.File) error {
 		}
 		if a.Replaced != 0 {
 			log.Info("job replaces one that was not sent yet", "replaced", a.Replaced)
-			if err := d.parts.tidy(d.queue); err != nil { // it may have been divided
-				log.Warn("the parts of a scan could not be removed", "replaced", a.Replaced, "error", err)
-			}
+			d.tidyParts() // it may have been divided
 		}
 		d.moved(a.Job)
 	}
@@ -570,6 +574,7 @@ func (d *daemon) reconfigure(in *intake, folder string) {
 			err = errors.Join(err, e)
 		}
 	}
+	d.tidyParts()
 	if err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/types"
 
+	"scandrop/internal/config"
 	"scandrop/internal/sandbox"
 	"scandrop/queue"
 )
@@ -383,6 +384,50 @@ func TestSixtyMegabytes(t *testing.T) {
 		at += next
 	}
 	t.Logf("LibreOffice's PDF has %d pages", bytes.Count(said, []byte("\f")))
+}
+
+// The parts of a scan that waits again go when it is to become other work, whether
+// the configuration or a profile says so.
+func TestBigScanBecomesOtherWork(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(d *daemon, c *config.Config) error{
+		"configuration": func(d *daemon, c *config.Config) error { return d.configure(c, c.Folders[0].Path) },
+		"profile": func(d *daemon, c *config.Config) error {
+			d.reconfigure(newIntake(c, d.files, d.Pages), c.Folders[0].Path)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, 0)
+			s.dropBig("big.pdf")
+			c := s.config()
+			d, err := begin(Options{Config: c, Largest: s.largest})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.queue.Close()
+			added, err := d.queue.Add(queue.Scan{Folder: s.scans(), Path: filepath.Join(s.scans(), "big.pdf"), Size: bigLimit + 1, Content: queue.Digest{1}, Ext: ".pdf", Options: optionsOf(c.Folders[0])})
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := d.parts.folder(added[0].Job)
+			if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "part-0001.pdf"), nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(d, c); err != nil || len(s.kept()) != 1 {
+				t.Fatalf("%v, and %v is kept; want the part while nothing changes", err, s.kept())
+			}
+			other := s.config()
+			other.Folders[0].Action = "tables"
+			if err := change(d, other); err != nil {
+				t.Fatal(err)
+			}
+			if left := s.kept(); len(left) > 0 {
+				t.Errorf("%v is left in the state folder", left)
+			}
+		})
+	}
 }
 
 var errSmudged = errors.New("the page is smudged")

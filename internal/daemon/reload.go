@@ -134,7 +134,9 @@ func (d *daemon) configure(c *config.Config, path string) error {
 		return nil
 	}
 	usual, of := in.options(path)
-	return d.queue.Configure(path, usual, of)
+	err := d.queue.Configure(path, usual, of)
+	d.tidyParts() // what has become other work was dropped, and may have been divided
+	return err
 }
 
 // hangTime is how long a folder may take where others wait for it: a share whose
