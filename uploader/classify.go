@@ -136,6 +136,8 @@ func (u *Uploader) local(ctx context.Context, j queue.Job, err error) queue.Outc
 	switch {
 	case errors.Is(err, ErrState): // before what the error says of a disk: that is another one
 		return stateHeld(err)
+	case errors.Is(err, ErrSilent):
+		return held(queue.Missing, j.Folder, "the folder does not answer: see to what it lies on", err)
 	case errors.Is(err, ErrRootMissing):
 		return held(queue.Missing, j.Folder, "the folder is missing: mount it, or make it again", err)
 	case errors.Is(err, ErrNoRoom):

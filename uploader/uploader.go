@@ -10,6 +10,7 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -68,6 +69,9 @@ type Reserve func(path string, content queue.Digest) (queue.NameClaim, error)
 var (
 	// ErrRootMissing means that the job's hot folder is not there.
 	ErrRootMissing = errors.New("the folder is missing")
+	// ErrSilent means that the folder does not answer, as a share whose server is
+	// gone. It is an ErrRootMissing.
+	ErrSilent = fmt.Errorf("%w, or hangs", ErrRootMissing)
 	// ErrState means that the queue's own disk is full, nearly so, or cannot be
 	// written.
 	ErrState = errors.New("the state folder cannot be written")

@@ -181,6 +181,7 @@ func (d *daemon) prepare() error {
 	d.line.Store(api)
 	d.config.Store(d.Config)
 	d.files = newFiles(d.Config.State, d.Config.Folders)
+	d.files.answers = func(folder string) { d.looked(folder, false, nil) } // maybe long before the next look at it
 	if d.failureNotes, err = newFailureNotes(d.queue, d.files, d.Log); err != nil {
 		return err
 	}

@@ -27,12 +27,33 @@ type files struct {
 	state string    // the state folder
 	spool spool     // copies of scans
 	links *sync.Map // by hot folder: the link it is, "" for none
+	hung  *hung     // the folders that are waited for no longer
+
+	answers func(folder string) // if not nil, is told of one that hung and hangs no more
+}
+
+// hung counts the calls that a folder has not answered in time, and not yet.
+type hung struct {
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+// add adds n calls and returns how many there are now.
+func (h *hung) add(folder string, n int) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls[folder] += n
+	left := h.calls[folder]
+	if left == 0 {
+		delete(h.calls, folder)
+	}
+	return left
 }
 
 // newFiles takes note of what the hot folders are. Those that are missing are
 // looked at when they first appear, those that hang when they answer.
 func newFiles(state string, folders []config.Folder) files {
-	f := files{state, newSpool(state), &sync.Map{}}
+	f := files{state: state, spool: newSpool(state), links: &sync.Map{}, hung: &hung{calls: map[string]int{}}}
 	for _, folder := range folders {
 		inTime(func() {
 			if opened, err := f.hot(folder.Path); err == nil {
@@ -41,6 +62,48 @@ func newFiles(state string, folders []config.Folder) files {
 		}, nil)
 	}
 	return f
+}
+
+// inTime makes a call that touches the folder. Where that hangs, as a share does whose
+// server is gone, it is left to itself, and the error is [uploader.ErrSilent]: a
+// worker that waited would be lost to the other folders. Until the folder has answered
+// it is not asked again. late, if not nil, undoes what the call did after all.
+func (f files) inTime(folder string, call func() error, late func()) error {
+	silent := fmt.Errorf("%w: %s", uploader.ErrSilent, folder)
+	if f.hung.add(folder, 0) > 0 {
+		return silent
+	}
+	var err error
+	answered := inTime(func() { err = call() }, func() {
+		if late != nil {
+			late()
+		}
+		if f.hung.add(folder, -1) == 0 && f.answers != nil {
+			f.answers(folder)
+		}
+	})
+	if answered {
+		return err
+	}
+	f.hung.add(folder, 1)
+	return silent
+}
+
+// reach opens a folder, if it answers in time.
+func (f files) reach(path string, open func(string) (*result.Folder, error)) (*result.Folder, error) {
+	var folder *result.Folder
+	err := f.inTime(path, func() (err error) {
+		folder, err = open(path)
+		return err
+	}, func() {
+		if folder != nil {
+			folder.Close()
+		}
+	})
+	if err != nil {
+		return nil, err // folder may be written yet
+	}
+	return folder, nil
 }
 
 // hot opens a hot folder.
@@ -66,9 +129,9 @@ func (f files) hot(path string) (*result.Folder, error) {
 // that lies outside, the folder that it lies in.
 func (f files) of(j queue.Job, path string) (*result.Folder, error) {
 	if dir := folderOf(j, path); dir != j.Folder {
-		return open(dir)
+		return f.reach(dir, open)
 	}
-	return f.hot(j.Folder)
+	return f.reach(j.Folder, f.hot)
 }
 
 // room is what the results of a scan may need on its folder's disk, beyond
@@ -89,7 +152,12 @@ func (f files) Room(j queue.Job) error {
 		return fmt.Errorf("%w: the disk of %s has %.1f MB left, and %.1f MB may be needed",
 			uploader.ErrState, f.state, float64(free)/1e6, float64(stateRoom)/1e6)
 	}
-	free, err = result.Room(j.Folder)
+	return f.inTime(j.Folder, func() error { return f.roomIn(j) }, nil)
+}
+
+// roomIn is Room for the disk of the scan's folder.
+func (f files) roomIn(j queue.Job) error {
+	free, err := result.Room(j.Folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %s", uploader.ErrRootMissing, j.Folder)
 	}
@@ -209,7 +277,7 @@ func explain(err error) error {
 
 // Write implements [uploader.Files].
 func (f files) Write(ctx context.Context, j queue.Job, format string, fill func(hwocr.File) error, reserve uploader.Reserve) error {
-	folder, err := f.hot(j.Folder)
+	folder, err := f.reach(j.Folder, f.hot)
 	if err != nil {
 		return err
 	}
@@ -263,7 +331,7 @@ func (f files) OpenResult(j queue.Job, path string) (io.ReadCloser, error) {
 
 // Move implements [uploader.Files].
 func (f files) Move(j queue.Job, dir string) (string, error) {
-	folder, err := f.hot(j.Folder)
+	folder, err := f.reach(j.Folder, f.hot)
 	if err != nil {
 		return "", err
 	}
