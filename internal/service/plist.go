@@ -2,6 +2,8 @@ package service
 
 import (
 	"encoding/xml"
+	"html"
+	"regexp"
 	"strings"
 )
 
@@ -23,4 +25,14 @@ func plistFor(c Config, logs string) string {
 		">/Library/Application Support/scandrop/config.yaml<", ">"+xmlText(c.File)+"<",
 		">/Library/Logs/scandrop/", ">"+xmlText(logs)+"/",
 	).Replace(text)
+}
+
+var userName = regexp.MustCompile(`<key>UserName</key>\s*<string>([^<]*)</string>`)
+
+// plistAccount is whom launchd starts a service of the machine as, by its description.
+func plistAccount(plist string) string {
+	if m := userName.FindStringSubmatch(plist); m != nil {
+		return html.UnescapeString(m[1])
+	}
+	return "root"
 }

@@ -53,6 +53,15 @@ func TestPlist(t *testing.T) {
 	}
 }
 
+// Whom it runs as is read back from it.
+func TestPlistAccount(t *testing.T) {
+	for account, want := range map[string]string{"": "root", "scans": "scans", "a & b's <c>": "a & b's <c>"} {
+		if got := plistAccount(plistFor(Config{Program: "/p", File: "/f", Account: account}, "/l")); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // What macOS's own kind of parser makes of them, with the types that launchd wants.
 func TestPlistParses(t *testing.T) {
 	python, err := exec.LookPath("python3")

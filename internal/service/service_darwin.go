@@ -92,6 +92,19 @@ func (l launchd) status() (Status, error) {
 	return launchdStatus(string(out)), nil
 }
 
+// installed reads in the description of a service of the machine whom it runs as.
+func (l launchd) installed(Config) (i Installation, err error) {
+	if _, err := l.status(); err != nil || l.domain != "system" {
+		return i, err
+	}
+	text, err := os.ReadFile("/Library/LaunchDaemons/" + Name + ".plist")
+	if err != nil {
+		return i, err
+	}
+	i.Account = plistAccount(string(text))
+	return i, nil
+}
+
 var launchdLine = regexp.MustCompile(`(?m)^\t(state|pid|runs|last exit code|last terminating signal) = (.*)$`)
 
 // launchdStatus reads what "launchctl print" says of a service.

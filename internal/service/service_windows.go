@@ -163,6 +163,16 @@ func (m controlManager) status() (status Status, err error) {
 	return status, err
 }
 
+// installed asks the manager whom it starts the service as.
+func (m controlManager) installed(Config) (i Installation, err error) {
+	err = withService(windows.SERVICE_QUERY_CONFIG, func(s *mgr.Service) error {
+		c, err := s.Config()
+		i.Account = c.ServiceStartName
+		return err
+	})
+	return i, err
+}
+
 func windowsStatus(q svc.Status) Status {
 	s := Status{PID: int(q.ProcessId)}
 	switch q.State {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -240,5 +241,21 @@ func TestRestrict(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); string(text) != "secret" || err != nil {
 		t.Errorf("an administrator reads %q, %v", text, err)
+	}
+}
+
+// Nothing is run as another account, and that is no silent success as who asks.
+func TestAs(t *testing.T) {
+	self, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := As(self.Username, nil); other || err != nil {
+		t.Errorf("as %s, who we are: %v, %v", self.Username, other, err)
+	}
+	for _, account := range []string{localService, "LocalSystem", `.\nobody of that name`} {
+		if _, err := As(account, nil); err == nil {
+			t.Errorf("as %s: no error", account)
+		}
 	}
 }
