@@ -1641,3 +1641,15 @@ func TestSearch(t *testing.T) {
 		t.Errorf("%d jobs, next %d, %v", len(page.Jobs), page.Next, err)
 	}
 }
+
+// TestPanicAfterCommit: a fault in what follows a change locks nobody out.
+func TestPanicAfterCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open(t)
+		fault := func(error) error { panic("a fault") }
+		if err := q.change(func(*tx) error { return nil }, fault); !errors.Is(err, ErrDamaged) {
+			t.Errorf("it panicked: %v", err)
+		}
+		add(t, q, scan("/scans/a.pdf", "a"))
+	})
+}

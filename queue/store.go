@@ -313,9 +313,23 @@ func (q *Queue) gather() {
 	}
 }
 
-// commit makes all changes that wait, and has one of those who came meanwhile go on.
+// commit makes all changes that wait, and has one of those who came meanwhile go on,
+// whatever becomes of them.
 func (q *Queue) commit() {
+	for _, c := range q.makeChanges() {
+		c.turn <- true
+	}
+	q.queuing.Lock()
+	defer q.queuing.Unlock()
+	if q.committing = len(q.changes) > 0; q.committing {
+		q.changes[0].turn <- false
+	}
+}
+
+// makeChanges makes all changes that wait, and returns them.
+func (q *Queue) makeChanges() []*change {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.queuing.Lock()
 	changes := q.changes
 	q.changes = nil
@@ -333,18 +347,10 @@ func (q *Queue) commit() {
 			c.err = q.updateLocked(c.f)
 		}
 		if c.after != nil {
-			c.err = c.after(c.err)
+			c.err = guard(func() error { return c.after(c.err) })
 		}
 	}
-	q.mu.Unlock()
-	for _, c := range changes {
-		c.turn <- true
-	}
-	q.queuing.Lock()
-	if q.committing = len(q.changes) > 0; q.committing {
-		q.changes[0].turn <- false
-	}
-	q.queuing.Unlock()
+	return changes
 }
 
 // updateLocked is update for a caller who holds q.mu.
