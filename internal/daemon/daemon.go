@@ -149,6 +149,7 @@ type daemon struct {
 	webhook      *webhook.Hook            // nil: none
 	notices      *notice.Notifier         // nil: none
 	troubles     sync.Map                 // by hot folder, what tryFolder found
+	stopped      atomic.Bool              // nothing is said of a folder any more that hung until then
 	restart      atomic.Pointer[[]string] // keys that take effect at the next start
 	began        time.Time
 	changed      atomic.Int64 // scans that went back to the watcher
@@ -645,6 +646,7 @@ func (d *daemon) run(ctx context.Context) error {
 		})
 	}
 	err := d.wait(ctx, g)
+	d.stopped.Store(true)
 	if d.notices != nil && d.Once {
 		d.tellTheRest(ctx)
 	}

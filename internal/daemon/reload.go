@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -175,6 +176,17 @@ func (d *daemon) usable(c *config.Config) {
 	for _, f := range c.Folders {
 		go d.tryFolder(f.Path)
 	}
+	d.troubles.Range(func(path, _ any) bool {
+		if !d.configured(path) {
+			d.troubles.Delete(path)
+		}
+		return true
+	})
+}
+
+// configured reports whether there is such a hot folder in the configuration in force.
+func (d *daemon) configured(path any) bool {
+	return slices.ContainsFunc(d.config.Load().Folders, func(f config.Folder) bool { return f.Path == path })
 }
 
 // tryFolder takes note of how a folder is, and tells of what is wrong with it. What
@@ -188,11 +200,16 @@ func (d *daemon) tryFolder(path string) {
 	if text, short := trial.Scarce(); short {
 		trouble = text + "; free some of it: until then nothing of it is sent"
 	}
-	if trouble == "" || trial.Absent {
+	if trouble == "" || trial.Absent || d.stopped.Load() {
 		d.troubles.Delete(path)
 		return
 	}
-	if _, known := d.troubles.Swap(path, trouble); !known {
+	_, known := d.troubles.Swap(path, trouble)
+	if !d.configured(path) { // a reload has taken it out meanwhile
+		d.troubles.Delete(path)
+		return
+	}
+	if !known {
 		d.Log.Warn("a folder cannot be used as it is", "folder", path, "error", trouble)
 	}
 }

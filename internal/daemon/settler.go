@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"scandrop/internal/config"
+	"scandrop/queue"
 )
 
 // A settler gives the jobs that wait in the hot folders what a configuration wants of
@@ -40,7 +42,7 @@ func (s *settler) settle(c *config.Config) error {
 		g.Go(func() error {
 			var err error
 			late := func() {
-				if err != nil {
+				if err != nil && !errors.Is(err, queue.ErrClosed) { // that it answers after the end is no fault
 					s.log.Error("the queue could not be written", "error", err)
 				}
 			}

@@ -2,12 +2,16 @@ package daemon
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"scandrop/internal/config"
+	"scandrop/queue"
 )
 
 // A folder that answers late is told of the configuration that is wanted then, also
@@ -44,4 +48,62 @@ func TestSettleLate(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A folder that answers when all is over is no fault.
+func TestSettleAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := settler{log: slog.New(slog.NewTextHandler(&log, nil)), out: map[string]bool{}, configure: func(*config.Config, string) error {
+			time.Sleep(2 * hangTime)
+			return queue.ErrClosed
+		}}
+		if err := s.settle(&config.Config{Folders: []config.Folder{{Path: "hangs"}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * hangTime)
+		synctest.Wait()
+		if text := log.String(); strings.Contains(text, "ERROR") || !strings.Contains(text, "does not answer") {
+			t.Errorf("the log says %s", text)
+		}
+	})
+}
+
+// What is wrong with a folder is kept and said as long as it is configured, and not
+// once all is over.
+func TestTroubles(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file") // and no folder
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	d := &daemon{Options: Options{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+	said := func(want int) {
+		t.Helper()
+		if n := strings.Count(log.String(), "cannot be used"); n != want {
+			t.Errorf("it was said %d times, want %d", n, want)
+		}
+	}
+	kept := func() bool {
+		_, kept := d.troubles.Load(path)
+		return kept
+	}
+	with, without := &config.Config{Folders: []config.Folder{{Path: path}}}, &config.Config{}
+	d.config.Store(with)
+	d.tryFolder(path)
+	if said(1); !kept() {
+		t.Error("it is not kept")
+	}
+	d.config.Store(without)
+	if d.usable(without); kept() {
+		t.Error("a reload leaves it")
+	}
+	if d.tryFolder(path); kept() {
+		t.Error("it is kept of a folder that is not configured")
+	}
+	d.config.Store(with)
+	d.stopped.Store(true)
+	d.tryFolder(path)
+	said(1)
 }
