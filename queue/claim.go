@@ -133,6 +133,9 @@ func (q *Queue) handOut(tasks []Task) {
 func (q *Queue) unclaim(t Task) {
 	if q.claimed[t.Job.ID] {
 		q.busy[t.Step.class()]--
+		if t.Step == Upload {
+			q.uploading--
+		}
 	}
 	delete(q.claimed, t.Job.ID)
 	q.working.Store(int32(len(q.claimed)))
@@ -207,6 +210,9 @@ func (q *Queue) take(task Task, now time.Time) {
 		q.claimed[task.Job.ID] = true
 		q.working.Store(int32(len(q.claimed)))
 		q.busy[task.Step.class()]++
+		if task.Step == Upload {
+			q.uploading++
+		}
 		if len(task.holds) > 0 {
 			q.probed(now, func(h Hold) bool { return slices.Contains(task.holds, h.Key()) })
 		}
@@ -374,7 +380,7 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 		}
 		d.priority, d.folder = priority, path
 		credits, noCredits := t.holds[Hold{Cause: Credits}.Key()]
-		if noCredits && q.busy[sending] > 0 {
+		if noCredits && q.uploading > 0 {
 			continue // its answer says which others are small enough
 		}
 		if noCredits {
@@ -384,8 +390,8 @@ func (q *Queue) uploads(t *tx, now time.Time) (due []dueJob, probes []time.Time)
 			}
 			noCredits = ok && !credits.spares(least)
 		}
-		stuck := credits.Cause != "" && !noCredits && q.busy[sending] > 0 // whether there are any for it, one finds out
-		var until time.Time                                               // when all of its holds may be tried
+		stuck := false
+		var until time.Time // when all of its holds may be tried
 		for key, h := range t.holds {
 			switch {
 			case !h.blocksUploads(path), h.Cause == Credits && !noCredits:

@@ -396,3 +396,22 @@ func TestSpooledIsNotReplaced(t *testing.T) {
 		t.Fatalf("the second takes the first's result: %+v, %v", c, err)
 	}
 }
+
+// TestCreditsCopy: a copy asks the service for nothing, so that it keeps no scan from
+// finding out whether there are credits, however long it takes.
+func TestCreditsCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open(t)
+		jobs := add(t, q, scan("/scans/a.pdf", "a"), scan("/scans/b.pdf", "a"))
+		finish(t, q, jobs[0].ID)
+		if task := claim(t, q); task.Step != Copy {
+			t.Fatalf("%s is handed out, want the copy", task.Step)
+		}
+		big, small := paged("/scans/c.pdf", "c", 30), paged("/scans/d.pdf", "d", 10)
+		jobs = add(t, q, big, small)
+		step(t, q, Upload, jobs[0].ID, Sending{}, Held{Hold{Cause: Credits, Size: 10, Pages: 30, Reason: "none"}})
+		if task := claim(t, q); task.Step != Upload || task.Job.ID != jobs[1].ID {
+			t.Errorf("%s of job %d is handed out while a copy hangs", task.Step, task.Job.ID)
+		}
+	})
+}

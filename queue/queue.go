@@ -103,6 +103,7 @@ type Queue struct {
 	surveys            surveys
 	limit              int           // steps of a class at once; 0: without
 	busy               [classes]int  // steps that workers have
+	uploading          int           // uploads among them; copies ask the service for nothing
 	looksLast          bool          // a look was claimed since the last upload was
 	changed            chan struct{} // closed, and replaced, when something changed
 

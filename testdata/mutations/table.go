@@ -200,7 +200,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "all scans that need fewer credits are tried at once", guard: "no requests are burnt for want of credits",
-		file: "queue/claim.go", old: "stuck := credits.Cause != \"\" && !noCredits && q.busy[sending] > 0", new: "stuck := false",
+		file: "queue/claim.go", old: "noCredits && q.uploading > 0", new: "false",
 		pkg: "uploader", tests: "^TestNoCredits$",
 	},
 	{
