@@ -81,7 +81,7 @@ type Queue struct {
 	found    chan Task     // what it found for the others
 	idle     atomic.Int32  // how many wait for work, who looks among them
 
-	queuing    sync.Mutex   // guards what follows; taken last
+	queuing    sync.Mutex   // guards changes and committing; taken last
 	changes    []*change    // that wait to be committed
 	committing bool         // somebody commits, or is about to
 	working    atomic.Int32 // how many tasks of jobs workers have

@@ -58,7 +58,7 @@ func NewTransport(c TransportConfig) (*http.Transport, error) {
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout: 30 * time.Second,
 		ForceAttemptHTTP2:   true,
-		// As many as there may be requests at once, with 16 workers.
+		// More than there may be requests at once: 33, with 16 workers.
 		MaxIdleConns:           48,
 		MaxIdleConnsPerHost:    48,
 		MaxResponseHeaderBytes: 64 << 10,
