@@ -85,6 +85,13 @@ func (q *Queue) Claim(ctx context.Context) (Task, error) {
 	case q.claiming <- struct{}{}:
 		defer func() { <-q.claiming }()
 	case task := <-q.found:
+		if err := ctx.Err(); err != nil { // the caller was told to stop, and would drop it
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.unclaim(task)
+			q.wake()
+			return Task{}, err
+		}
 		return task, nil
 	case <-ctx.Done():
 		return Task{}, ctx.Err()

@@ -1653,3 +1653,40 @@ func TestPanicAfterCommit(t *testing.T) {
 		add(t, q, scan("/scans/a.pdf", "a"))
 	})
 }
+
+// TestClaimToldToStop: what is handed to one who is told to stop at that instant is
+// given back.
+func TestClaimToldToStop(t *testing.T) {
+	q := open(t)
+	add(t, q, scan("/scans/a.pdf", "a"))
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for range 50 { // which of the two is seen first is chance
+		task := claim(t, q)
+		if task.Step != Upload {
+			t.Fatal("a task was lost")
+		}
+		q.claiming <- struct{}{} // another looks for work
+		handed := make(chan struct{})
+		go func() {
+			select {
+			case q.found <- task:
+			case <-handed:
+				q.mu.Lock()
+				q.unclaim(task)
+				q.mu.Unlock()
+			}
+			handed <- struct{}{}
+		}()
+		runtime.Gosched()
+		if task, err := q.Claim(stopped); err == nil {
+			t.Fatalf("%s is handed out", task.Step)
+		}
+		select {
+		case handed <- struct{}{}:
+			<-handed
+		case <-handed:
+		}
+		<-q.claiming
+	}
+}
