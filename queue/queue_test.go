@@ -1690,3 +1690,23 @@ func TestClaimToldToStop(t *testing.T) {
 		<-q.claiming
 	}
 }
+
+// TestStoryDamaged: no job stands still for its story.
+func TestStoryDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open(t)
+		j := add(t, q, scan("/scans/a.pdf", "a"))[0]
+		err := q.update(func(t *tx) error {
+			t.put(bucketStory, key64(j.ID), []byte{packedStory, 0xff, 0xff})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		finish(t, q, j.ID)
+		story, err := q.Story(j.ID)
+		if err != nil || len(story) < 2 || story[0].What != "damaged" || story[len(story)-1].State != Done {
+			t.Errorf("%v, %v", story, err)
+		}
+	})
+}

@@ -67,14 +67,18 @@ func (t *tx) addEvent(job uint64, e Event) {
 	t.put(bucketStory, key64(job), text)
 }
 
-// storyText is a job's story in JSON; nil if there is none.
+// storyText is a job's story in JSON; nil if there is none. One that is damaged begins
+// anew, and says so: no job is to stand still for its story.
 func (t *tx) storyText(id uint64) []byte {
 	v := t.get(bucketStory, key64(id))
 	if len(v) == 0 || v[0] != packedStory {
 		return v
 	}
 	text, err := unpack(v[1:])
-	t.fail(err)
+	if err != nil {
+		text, err = json.Marshal([]Event{{At: t.now, What: "damaged", Note: "what was told before cannot be read: " + err.Error()}})
+		t.fail(err)
+	}
 	return text
 }
 
