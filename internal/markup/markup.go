@@ -140,6 +140,9 @@ type Address struct{ text string }
 // names.
 func At(path constant, names ...string) Address {
 	a := Address{string(path)}
+	if len(names) > 0 {
+		a.text = strings.TrimSuffix(a.text, "/") // two of them would lead to another host
+	}
 	for _, name := range names {
 		a.text += "/" + url.PathEscape(name)
 	}

@@ -16,6 +16,7 @@ func TestRender(t *testing.T) {
 		`<p id="1" title="2"><b></b></p>`: El("p", Group{Attr("id", "1"), Group{El("b")}}, nil, Attr("title", "2")),
 		"<input required>":                El("input", Attr("required", ""), Text("nothing fits in here")),
 		`<a href="/jobs/..%2F%22%3F%20x/1?q=%22%26">1</a>`: El("a", Link("href", At("/jobs", `../"? x`, "1").Query(url.Values{"q": {`"&`}})), Text("1")),
+		`<a href="/evil.example"></a><a href="/"></a>`:     Group{El("a", Link("href", At("/", "evil.example"))), El("a", Link("href", At("/")))},
 		"<b>1</b><b>2</b>": Map([]string{"1", "2"}, func(s string) Node { return El("b", Text(s)) }),
 	} {
 		if got := Render(n); got != want {
