@@ -261,8 +261,9 @@ func (c *checkup) queue(documents []document) {
 		}
 		c.hold(h.Key(), h.Reason)
 	}
+	_, known := daemon.Installation(c.conf) // else no mark can be told
 	for _, d := range documents {
-		if namesLost(q, d) {
+		if known && namesLost(q, d) {
 			c.add("names at the service", ExitFailed, "an upload that is never answered will wait for you; tell the service's support",
 				fmt.Errorf("its list does not give file names back (document %s)", d.ID))
 			break
