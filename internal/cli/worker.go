@@ -90,18 +90,30 @@ func (w worker) try(t daemon.Try) daemon.Trial {
 	if !w.asked() {
 		return t.Do()
 	}
-	trial, err := w.tryAs(t)
-	if err != nil {
-		return daemon.Trial{Path: t.Path, Free: -1, Problem: "it could not be tried: " + err.Error()}
+	done := make(chan daemon.Trial, 1)
+	go func() {
+		trial, err := w.tryAs(t)
+		if err != nil {
+			trial = daemon.Trial{Path: t.Path, Free: -1, Problem: "it could not be tried: " + err.Error()}
+		}
+		done <- trial
+	}()
+	select {
+	case trial := <-done:
+		return trial
+	case <-time.After(tryAsPatience + 5*time.Second): // a share whose server is gone: nothing can end what waits for it
+		return daemon.Trial{Path: t.Path, Free: -1, Problem: "it does not answer",
+			Hint: "see that the server it lies on, and the way to it, work; or mount it anew"}
 	}
-	return trial
 }
+
+// tryAsPatience is how long a process of another account may take to try something.
+const tryAsPatience = 20 * time.Second
 
 // tryAs has a process of the account try it. What the service manager shows that
 // account wherever it lies is handed to the process open.
 func (w worker) tryAs(t daemon.Try) (trial daemon.Trial, err error) {
-	const patience = 20 * time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), tryAsPatience)
 	defer cancel()
 	program := "/proc/self/exe" // also where that account may not look into our folder
 	if _, err := os.Stat(program); err != nil {
