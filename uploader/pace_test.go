@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,34 +128,44 @@ func TestPaceTable(t *testing.T) {
 	for _, tt := range tests {
 		name := fmt.Sprintf("rate %g, %s", tt.rate, tt.name)
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				most, slack := 3, 1.10
-				if tt.rate > 2 {
-					most, slack = 12, 1.25
-				}
-				switch tt.options.Announce { // who is told need not find out
-				case sandbox.AnnounceLeft:
-					most = 3
-				case sandbox.AnnounceAll:
-					most = 0
-				}
-				tt.options.Work, tt.options.Latency = working, 60*time.Millisecond
-				sb := newSandbox(t, tt.options)
-				b := newBench(t, setup{transport: sb.RoundTripper(), pace: hwocr.NewPace(tt.rate, 4)})
-				b.dropMany(scans)
-				b.drain()
-				b.wantAllDone()
-				p := b.measure(sb)
-				floor := tt.floor + p.last
-				t.Logf("%-52s %v, floor %v, %+.1f %%", name, p, floor.Round(100*time.Millisecond), 100*(p.took.Seconds()/floor.Seconds()-1))
-				if p.refused > most {
-					t.Errorf("%d answers of 429, at most %d wanted", p.refused, most)
-				}
-				if p.took > time.Duration(float64(floor)*slack) {
-					t.Errorf("took %v, at most %v wanted", p.took, time.Duration(float64(floor)*slack))
-				}
-				wantLeft(t, sb, 0)
-			})
+			most, slack := 3, 1.10
+			if tt.rate > 2 {
+				most, slack = 12, 1.25
+			}
+			switch tt.options.Announce { // who is told need not find out
+			case sandbox.AnnounceLeft:
+				most = 3
+			case sandbox.AnnounceAll:
+				most = 0
+			}
+			runs := 1
+			if tt.rate > 2 && tt.options.Rate > 0 {
+				runs = 3 // which of the workers goes first decides where the pace is refused: the middle one counts
+			}
+			var over []float64 // by how much each run took longer than the floor
+			for range runs {
+				synctest.Test(t, func(t *testing.T) {
+					options := tt.options
+					options.Work, options.Latency = working, 60*time.Millisecond
+					sb := newSandbox(t, options)
+					b := newBench(t, setup{transport: sb.RoundTripper(), pace: hwocr.NewPace(tt.rate, 4)})
+					b.dropMany(scans)
+					b.drain()
+					b.wantAllDone()
+					p := b.measure(sb)
+					floor := tt.floor + p.last
+					over = append(over, p.took.Seconds()/floor.Seconds())
+					t.Logf("%-52s %v, floor %v, %+.1f %%", name, p, floor.Round(100*time.Millisecond), 100*(p.took.Seconds()/floor.Seconds()-1))
+					if p.refused > most {
+						t.Errorf("%d answers of 429, at most %d wanted", p.refused, most)
+					}
+					wantLeft(t, sb, 0)
+				})
+			}
+			slices.Sort(over)
+			if middle := over[runs/2]; middle > slack {
+				t.Errorf("took %.3f times the floor, at most %g wanted", middle, slack)
+			}
 		})
 	}
 }

@@ -280,7 +280,7 @@ func nextStep(j control.Job) string {
 	switch {
 	case hopeless(j):
 		return "nothing; replace the file: another content is taken by itself"
-	case j.Next == "" || j.Due.IsZero():
+	case j.Next == "" || j.Due.IsZero() || strings.HasPrefix(j.Next, "waits until "): // nobody knows when that is
 		return j.Next
 	case time.Until(j.Due) > 0:
 		return fmt.Sprintf("%s, %s", moment(j.Due), j.Next)
