@@ -78,7 +78,7 @@ const (
 	longestDeaf  = time.Minute      // pause after refusals alone
 	quotaPause   = 3 * time.Second  // with a wait from here on it is a quota that is used up
 	longSpan     = 30 * time.Second // of which the rate that was let through is measured
-	firstStep    = 0.02
+	firstStep    = 0.03
 	stepAnswers  = 25
 	stepTime     = 10 * time.Second
 	calmAnswers  = 500 // until bursts grow again
