@@ -174,6 +174,7 @@ func Say(e queue.Event) (text string, trouble bool) {
 		"divided":         "Divided: it is too big to be sent whole",
 		"part collected":  "The results of a part are here",
 		"part lost":       "A part has to be sent again",
+		"damaged":         "What was told before is lost",
 		"adopted":         "Found at the service under our mark",
 		"results present": "Its results lay beside it already",
 		"replayed":        "Known again from the journal",

@@ -54,22 +54,10 @@ func TestSimulationKill(t *testing.T) {
 		{"moved to done", left{state: queue.Done, recorded: true, written: true}},
 	} {
 		t.Run(tt.place, func(t *testing.T) {
-			dir, err := tempDir()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
-			synctest.Test(t, func(t *testing.T) {
-				s := newSimulation(dir, plan{
-					seed: 1, downtime: 24 * time.Hour, rescan: time.Minute, formats: "[txt]", workers: 1,
-					work: func(sandbox.Document) time.Duration { return 0 },
-				})
-				if err := s.prepare(); err != nil {
-					t.Fatal(err)
-				}
-				began := time.Now()
-				s.restart = began
-				s.pass(began)
+			stepByStep(t, plan{
+				seed: 1, downtime: 24 * time.Hour, rescan: time.Minute, formats: "[txt]", workers: 1,
+				work: func(sandbox.Document) time.Duration { return 0 },
+			}, func(t *testing.T, s *simulation, began time.Time) {
 				s.take(step{do: "kill soon", path: tt.place, n: 1})
 				s.take(step{do: "drop", path: "a/letter.gif", n: 1})
 				s.pass(began.Add(5 * time.Minute))

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"scandrop/internal/hwocr"
@@ -201,22 +200,10 @@ func TestSimulationForgotten(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir, err := tempDir()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
-			synctest.Test(t, func(t *testing.T) {
-				s := newSimulation(dir, plan{
-					seed: 1, rescan: time.Minute, formats: "[txt]", workers: 1,
-					work: func(sandbox.Document) time.Duration { return time.Second },
-				})
-				if err := s.prepare(); err != nil {
-					t.Fatal(err)
-				}
-				began := time.Now()
-				s.restart = began
-				s.pass(began)
+			stepByStep(t, plan{
+				seed: 1, rescan: time.Minute, formats: "[txt]", workers: 1,
+				work: func(sandbox.Document) time.Duration { return time.Second },
+			}, func(t *testing.T, s *simulation, began time.Time) {
 				s.take(tt.before)
 				s.take(step{do: "drop", path: "c/letter.gif", n: 1}) // finds that out
 				s.pass(began.Add(90 * time.Second))
@@ -240,22 +227,10 @@ func TestSimulationForgotten(t *testing.T) {
 // TestSimulationCopies: what was copied is sent, whatever becomes of the file: others of
 // its name come while none can be sent, and it is taken away.
 func TestSimulationCopies(t *testing.T) {
-	dir, err := tempDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	synctest.Test(t, func(t *testing.T) {
-		s := newSimulation(dir, plan{
-			seed: 1, rescan: time.Minute, formats: "[txt]", workers: 2,
-			work: func(sandbox.Document) time.Duration { return time.Second },
-		})
-		if err := s.prepare(); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		s.restart = began
-		s.pass(began)
+	stepByStep(t, plan{
+		seed: 1, rescan: time.Minute, formats: "[txt]", workers: 2,
+		work: func(sandbox.Document) time.Duration { return time.Second },
+	}, func(t *testing.T, s *simulation, began time.Time) {
 		s.outages = []outage{{"upload", "429", began.Add(time.Hour)}}
 		const scans = 6
 		for n := range scans {

@@ -285,6 +285,25 @@ func tempDir() (string, error) {
 	return os.MkdirTemp("", "simulation")
 }
 
+// stepByStep has f lead a simulation of the plan, which has just begun.
+func stepByStep(t *testing.T, p plan, f func(t *testing.T, s *simulation, began time.Time)) {
+	dir, err := tempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(dir, p)
+		if err := s.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.restart = began
+		s.pass(began)
+		f(t, s, began)
+	})
+}
+
 // simulate lives through a plan.
 func simulate(t *testing.T, p plan) *figures {
 	dir, err := tempDir()
