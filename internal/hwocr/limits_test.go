@@ -155,7 +155,7 @@ func TestPaceSettles(t *testing.T) {
 		tests = append(tests,
 			test{fmt.Sprintf("windows of %d", n), func() limit { return &windows{quota: n, length: time.Minute} }, float64(n) / 60, 0.95, 0.01},
 			test{fmt.Sprintf("aligned windows of %d", n), func() limit { return &windows{quota: n, length: time.Minute, aligned: true} }, float64(n) / 60, 0.9, 0.05},
-			test{fmt.Sprintf("sliding window of %d", n), func() limit { return &sliding{quota: n, length: time.Minute} }, float64(n) / 60, 0.6, 0.05},
+			test{fmt.Sprintf("sliding window of %d", n), func() limit { return &sliding{quota: n, length: time.Minute} }, float64(n) / 60, 0.6, 0.06},
 		)
 	}
 	tests = append(tests,

@@ -43,6 +43,7 @@ type Pace struct {
 
 	mu        sync.Mutex
 	overtaken int           // how many went first while one waited that goes last
+	awaited   bool          // the next request was waited for, be it by one that yielded
 	news      chan struct{} // closed, and replaced, when somebody may go earlier than it seemed
 	rate      float64       // from slowest to ceiling
 	known     float64       // up to this rate grows quickly; above it others were refused
@@ -78,7 +79,7 @@ const (
 	longestDeaf  = time.Minute      // pause after refusals alone
 	quotaPause   = 3 * time.Second  // with a wait from here on it is a quota that is used up
 	longSpan     = 30 * time.Second // of which the rate that was let through is measured
-	firstStep    = 0.03
+	firstStep    = 0.04
 	stepAnswers  = 25
 	stepTime     = 10 * time.Second
 	calmAnswers  = 500 // until bursts grow again
@@ -168,8 +169,10 @@ func (p *Pace) inFront(ctx context.Context, last bool, limited *bool) (t Turn, y
 			if last {
 				yields = p.firsts.Load() > 0 && p.overtaken < mostOvertaken
 			}
+			p.awaited = p.awaited || *limited
 			if !yields {
-				t = p.take(now, *limited)
+				t = p.take(now, p.awaited)
+				p.awaited = false
 				if p.overtaken++; last || p.lasts.Load() == 0 {
 					p.overtaken = 0
 				}
@@ -477,6 +480,7 @@ func (p *Pace) refused(now time.Time, t Turn, a Answer) {
 		p.tell()
 		return
 	}
+	measured := false // what was let through still tells of the rate
 	n, spent, waited := p.accepted+0.5, p.active.Seconds(), p.paused.Seconds()
 	switch {
 	case full:
@@ -489,6 +493,7 @@ func (p *Pace) refused(now time.Time, t Turn, a Answer) {
 	case p.burstAt.Add(p.interval()).After(t.at) && p.lead() >= time.Second/2:
 		p.set(now, p.rate, 1)
 		p.calm = 0
+		measured = true
 	case p.refusals == 0 && spent < 10:
 		// Nothing is known yet but that this is too fast: find out from below.
 		p.set(now, p.bounded(min(p.rate/2, 1/after.Seconds())), p.burst)
@@ -506,7 +511,9 @@ func (p *Pace) refused(now time.Time, t Turn, a Answer) {
 	}
 	p.refusals++
 	p.since, p.passed = p.sent, false
-	p.accepted, p.active, p.paused = 0, 0, 0
+	if !measured {
+		p.accepted, p.active, p.paused = 0, 0, 0
+	}
 	p.step, p.good, p.stepped = firstStep, 0, now
 	p.pause(now, after)
 	p.tell()

@@ -520,6 +520,30 @@ func TestPaceLast(t *testing.T) {
 	})
 }
 
+// Who takes the turn of one that waited for it and yielded is as good a sign that the
+// rate is made use of as if it had waited itself.
+func TestPaceYieldedWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPace(1, 1)
+		pass(t, p, 1)
+		var wg sync.WaitGroup
+		send := func(wait func(context.Context) (Turn, error), limited bool) {
+			wg.Go(func() {
+				if turn, err := wait(t.Context()); err != nil || turn.limited != limited {
+					t.Errorf("%+v, %v; want limited: %v", turn, err, limited)
+				}
+			})
+			synctest.Wait()
+		}
+		send(p.WaitLast, true) // waits in front, and yields
+		send(p.Wait, true)     // stands behind it until then
+		wg.Wait()
+		time.Sleep(time.Minute)
+		send(p.Wait, false)
+		wg.Wait()
+	})
+}
+
 // Another bound takes effect at once, also for who waits; what was learned of the
 // service stays as far as it fits.
 func TestPaceLimit(t *testing.T) {

@@ -234,6 +234,16 @@ var mutations = []mutation{
 		file: "internal/hwocr/quota.go", old: "\tq.wonder()\n", new: "",
 		pkg: "internal/hwocr", tests: "^TestPaceRandom$",
 	},
+	{
+		name: "one refused burst makes all forgotten that went through", guard: "the pace stays near what the service bears",
+		file: "internal/hwocr/pace.go", old: "\t\tmeasured = true\n", new: "",
+		pkg: "uploader", tests: "^TestPaceTable$",
+	},
+	{
+		name: "who took the turn of one that yielded did not wait", guard: "the pace stays near what the service bears",
+		file: "internal/hwocr/pace.go", old: "p.awaited = p.awaited || *limited", new: "p.awaited = *limited",
+		pkg: "internal/hwocr", tests: "^TestPaceYieldedWait$",
+	},
 
 	// What is hostile.
 	{
