@@ -32,6 +32,10 @@ func (q *Queue) Seen(path string, size int64, mod time.Time) (bool, error) {
 	return seen, err
 }
 
+// Forgotten is how many files have ceased to be [Queue.Seen] since the queue was
+// opened, so that they can be noticed anew.
+func (q *Queue) Forgotten() uint64 { return q.forgotten.Load() }
+
 // Add takes settled scans, durably, all of them or none. A scan that is
 // already known, by its path and content, changes nothing. New content at the
 // path of a job that was not sent yet takes that job's place. The same content

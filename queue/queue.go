@@ -85,6 +85,7 @@ type Queue struct {
 	changes    []*change    // that wait to be committed
 	committing bool         // somebody commits, or is about to
 	working    atomic.Int32 // how many tasks of jobs workers have
+	forgotten  atomic.Uint64
 	decoded    decoded
 
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed

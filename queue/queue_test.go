@@ -950,7 +950,11 @@ func TestTwins(t *testing.T) {
 func TestChanged(t *testing.T) {
 	q := open(t)
 	a := add(t, q, scan("/scans/a.pdf", "a"), scan("/scans/b.pdf", "a"))[0]
+	forgotten := q.Forgotten()
 	step(t, q, Upload, a.ID, Sending{}, Changed{})
+	if q.Forgotten() == forgotten {
+		t.Error("nobody who remembers that its file was seen learns that it is to be noticed anew")
+	}
 	if _, err := q.Get(a.ID); !errors.Is(err, ErrNoJob) {
 		t.Errorf("it is still there: %v", err)
 	}

@@ -202,6 +202,7 @@ type tx struct {
 	census     census
 	strayDue   bool // some stray is due at another time
 	keptLooks  bool // what was learned of the service's times is in the transaction
+	forgotten  uint64
 	decoded    *decoded
 	err        error
 }
@@ -377,6 +378,7 @@ func (q *Queue) updateLocked(f func(*tx) error) error {
 		return q.failed(err, id)
 	}
 	q.holds, q.folders, q.census = t.holds, t.folders, t.census
+	q.forgotten.Add(t.forgotten)
 	if t.strayDue {
 		q.strayDue = time.Time{}
 	}
@@ -697,6 +699,7 @@ func (t *tx) remove(j Job) {
 func (t *tx) removePath(j Job) {
 	if p, ok := t.path(j.Path); ok && p.job == j.ID {
 		t.delete(bucketPaths, []byte(j.Path))
+		t.forgotten++
 	}
 }
 

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"errors"
+	"path/filepath"
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
@@ -24,11 +25,12 @@ type hints struct {
 
 	mu    sync.Mutex
 	paths map[string]fsnotify.Op // what happened, all of it
+	stale map[string]struct{}    // folders in which something was touched, no more
 	lost  bool                   // events were lost: only a scan tells
 }
 
 func newHints() *hints {
-	return &hints{ready: make(chan struct{}, 1), paths: make(map[string]fsnotify.Op)}
+	return &hints{ready: make(chan struct{}, 1), paths: make(map[string]fsnotify.Op), stale: make(map[string]struct{})}
 }
 
 func (h *hints) add(path string, op fsnotify.Op) {
@@ -41,6 +43,14 @@ func (h *hints) add(path string, op fsnotify.Op) {
 		h.paths[path] |= op
 	}
 	h.wake()
+}
+
+// touch says that the rights or the time of what lies at path changed. Nobody is woken:
+// the next scan is soon enough.
+func (h *hints) touch(path string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stale[filepath.Dir(path)] = struct{}{}
 }
 
 // lose says that events were lost.
@@ -59,12 +69,12 @@ func (h *hints) wake() {
 }
 
 // take returns what was gathered since it was last called.
-func (h *hints) take() (paths map[string]fsnotify.Op, lost bool) {
+func (h *hints) take() (paths map[string]fsnotify.Op, stale map[string]struct{}, lost bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	paths, lost = h.paths, h.lost
-	h.paths, h.lost = make(map[string]fsnotify.Op), false
-	return paths, lost
+	paths, stale, lost = h.paths, h.stale, h.lost
+	h.paths, h.stale, h.lost = make(map[string]fsnotify.Op), make(map[string]struct{}), false
+	return paths, stale, lost
 }
 
 // dispatch passes events on to the folder that they are about, until done is closed.
@@ -88,10 +98,11 @@ func (w *Watcher) dispatch(done <-chan struct{}, folders []*folder, events <-cha
 				events = nil
 				continue
 			}
-			if e.Op == fsnotify.Chmod { // indexers and virus scanners do nothing else
-				continue
-			}
-			if f := owner(folders, e.Name); f != nil {
+			switch f := owner(folders, e.Name); {
+			case f == nil:
+			case e.Op == fsnotify.Chmod: // indexers and virus scanners do nothing else
+				f.hints.touch(e.Name)
+			default:
 				f.hints.add(e.Name, e.Op)
 			}
 		case err, ok := <-errs:

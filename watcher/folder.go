@@ -56,7 +56,8 @@ type folder struct {
 	events   notifier            // what notifier is when the folder's file system sends events
 	deaf     time.Time           // until when notifier is nil, as the system gave no more events
 	why      string              // why notifier is nil, though events were asked for
-	watched  map[string]struct{} // the folders that the notifier was told of
+	silent   bool                // the folder lies where events cannot be relied on
+	watched  map[string]*listing // the folders that the notifier was told of; nil for one that is to be listed
 
 	link     *string     // the link that Path is, "" for none; nil until it was there once
 	root     fs.FileInfo // what Path was when it was last scanned; nil while missing
@@ -67,16 +68,22 @@ type folder struct {
 	scanned  time.Time // when the last scan began
 	scanAt   time.Time // when the next is due
 
-	pauses  *pauses
-	state   *atomic.Pointer[Status] // what others are told; see publish
-	caught  bool                    // all that is new was announced by events, from here on
-	missed  int64                   // files that should have been and were not
-	hurry   time.Duration           // the time between two scans, since events were missed; 0 for Rescan
-	cost    time.Duration           // of a scan, in processor time
-	asking  time.Duration           // its part that was spent by a second goroutine
-	paid    time.Time               // when the scans until now take a hundredth of a processor
-	taken   time.Time               // when a file was last handed over
-	trouble string                  // why the folder cannot be scanned
+	pauses *pauses
+	state  *atomic.Pointer[Status] // what others are told; see publish
+	caught bool                    // all that is new was announced by events, from here on
+	missed int64                   // files that should have been and were not
+	hurry  time.Duration           // the time between two scans, since events were missed; 0 for Rescan
+	cost   time.Duration           // of a scan, in processor time
+	asking time.Duration           // its part that was spent by a second goroutine
+	paid   time.Time               // when the scans until now take a hundredth of a processor
+
+	quick     bool          // the scan that runs leaves out folders that look as they did
+	forgotten uint64        // what Forgotten said when the last scan began
+	wholeCost time.Duration // of the last whole scan
+	wholeAt   time.Time     // when the next is due
+
+	taken   time.Time // when a file was last handed over
+	trouble string    // why the folder cannot be scanned
 
 	warned map[string]struct{} // folders below Path that cannot be read, logged
 	wrong  string              // what a function of the Config last failed with, logged
@@ -101,7 +108,7 @@ func newFolder(w *Watcher, f Folder, m *filter, n notifier, state *atomic.Pointe
 		why:      why,
 		state:    state,
 		pauses:   newPauses(f.Pause),
-		watched:  make(map[string]struct{}),
+		watched:  make(map[string]*listing),
 		settling: newSettling(),
 		ignoring: f.Ignore,
 		warned:   make(map[string]struct{}),
@@ -133,7 +140,10 @@ func (f *folder) run(ctx context.Context) {
 
 // turn does what is due, and no more than one batch of it.
 func (f *folder) turn(ctx context.Context) error {
-	paths, lost := f.hints.take()
+	paths, stale, lost := f.hints.take()
+	for dir := range stale {
+		f.stale(dir)
+	}
 	if lost {
 		f.caught = false
 		f.unwatch(f.Path) // each is watched anew by the scan
@@ -331,6 +341,7 @@ func (f *folder) scan(ctx context.Context) error {
 	}
 
 	var err error
+	f.quick, f.forgotten = f.trusted(), f.w.forgotten()
 	f.asking = 0
 	f.cost = cost(func() {
 		if f.ignoring {
@@ -340,6 +351,10 @@ func (f *folder) scan(ctx context.Context) error {
 		}
 	})
 	f.cost += f.asking
+	if !f.quick {
+		f.wholly(f.cost)
+	}
+	f.quick = false
 	f.relax()
 	f.paid = later(f.paid, f.scanned).Add(100 * f.cost)
 	f.scanAt = later(f.scanned.Add(f.rescan()), f.paid)
@@ -454,11 +469,16 @@ func (f *folder) arrive() error {
 // listen decides whether events are to be asked for of the root that was just found:
 // what is mounted there may be another file system than before.
 func (f *folder) listen() {
-	if f.events == nil || f.Events || f.w.cfg.Silent == nil {
+	if f.events == nil || f.w.cfg.Silent == nil {
+		return
+	}
+	kind := f.w.cfg.Silent(f.Path)
+	f.silent = kind != ""
+	if f.Events {
 		return
 	}
 	f.notifier, f.deaf, f.why = f.events, time.Time{}, ""
-	if kind := f.w.cfg.Silent(f.Path); kind != "" {
+	if f.silent {
 		f.notifier, f.why = nil, "events cannot be relied on: the folder lies on "+kind
 		f.w.log.Info("folder is polled", keyFolder, f.Path, "file_system", kind, "rescan", f.rescan())
 	}
@@ -482,6 +502,11 @@ func (f *folder) walk(ctx context.Context, dir string, visit visitor) error {
 		return err
 	}
 	f.watch(dir) // before it is read, so that nothing is made in between
+	now := f.list(dir)
+	if before, ok := f.unchanged(dir, now); ok {
+		return f.walkAll(ctx, before.folders, visit)
+	}
+	f.stale(dir) // until all in it was looked at
 	entries, err := os.ReadDir(dir)
 	var files []listed
 	var folders []string
@@ -496,18 +521,22 @@ func (f *folder) walk(ctx context.Context, dir string, visit visitor) error {
 			files = append(files, listed{path, entry})
 		}
 	}
+	visited := 0
 	for file, info := range f.infos(files) {
 		if err := visit(file.path, info); err != nil {
 			return err
 		}
+		visited++
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
-	for _, path := range folders {
-		if err := f.walk(ctx, path, visit); err != nil {
-			return err
-		}
+	if now != nil && err == nil && visited == len(files) {
+		now.folders = folders
+		f.watched[dir] = now
+	}
+	if err := f.walkAll(ctx, folders, visit); err != nil {
+		return err
 	}
 	_, warned := f.warned[dir]
 	switch {
@@ -520,6 +549,15 @@ func (f *folder) walk(ctx context.Context, dir string, visit visitor) error {
 		f.warned[dir] = struct{}{}
 		f.w.log.Warn("folder below a hot folder cannot be read, leaving it out",
 			keyFolder, dir, keyError, cause(err), keyHint, readHint)
+	}
+	return nil
+}
+
+func (f *folder) walkAll(ctx context.Context, dirs []string, visit visitor) error {
+	for _, dir := range dirs {
+		if err := f.walk(ctx, dir, visit); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -861,7 +899,7 @@ func (f *folder) watch(dir string) {
 	err := f.notifier.Add(dir)
 	switch {
 	case err == nil:
-		f.watched[dir] = struct{}{}
+		f.watched[dir] = f.watched[dir]
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		delete(f.watched, dir) // reading it will say so
 	default:

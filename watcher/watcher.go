@@ -3,7 +3,8 @@
 // A scan of the folder is the truth. It is taken at start, every [Folder.Rescan],
 // and whenever events were lost; the events of the file system are only hints that
 // save waiting for the next one. So a network share, which sends no events, is
-// served just as surely, only later.
+// served just as surely, only later. As long as events have missed nothing, most
+// scans leave out the folders whose own time has not changed since they were listed.
 //
 // A file is handed over once its size and time have stayed the same for a while,
 // measured from when the watcher first saw them so: neither the clock of a share nor
@@ -134,9 +135,14 @@ type Config struct {
 	MaxSize int64
 
 	// Known is the cheap first look: it reports whether this path, with this size
-	// and time, was handed over before. It is called for every file at every scan.
+	// and time, was handed over before. It is called for every file at every scan
+	// that is whole.
 	// After an error it is asked again later.
 	Known func(path string, size int64, mod time.Time) (bool, error)
+
+	// Forgotten is a number that changes whenever Known may have become false of a
+	// file that has not changed. It may be nil if that never happens.
+	Forgotten func() uint64
 
 	// Found takes 1 to 100 files of one folder. When it returns nil they are
 	// stored durably and Known is true of them; after an error they are offered
@@ -176,6 +182,7 @@ type Watcher struct {
 	open    opener
 	deaf    string                   // why there are no events at all; "" if there are
 	states  []atomic.Pointer[Status] // of cfg.Folders
+	whole   atomic.Int64             // what a whole scan of each folder takes of a processor, together
 
 	mu sync.Mutex // held while a function of cfg runs
 }
@@ -318,6 +325,13 @@ func (w *Watcher) known(path string, info fs.FileInfo) (bool, error) {
 		return false, fmt.Errorf("looking up whether a file is known: %w", err)
 	}
 	return known, nil
+}
+
+func (w *Watcher) forgotten() uint64 {
+	if w.cfg.Forgotten == nil {
+		return 0
+	}
+	return w.cfg.Forgotten()
 }
 
 func (w *Watcher) found(ctx context.Context, files []File) error {

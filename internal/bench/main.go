@@ -4,7 +4,7 @@
 // the watchdog module.
 //
 //	go run ./internal/bench [-svg FILE] [-only WORDS] [-scans N]
-//	go run ./internal/bench scale [-known N] [-waiting N]
+//	go run ./internal/bench scale [-known N] [-waiting N] [-only NAME]
 //
 // With scale it measures what scandrop needs over many scans; see docs/speed.md. Where
 // it works is told by TMPDIR: a disk that syncs slowly shows in every row.

@@ -234,7 +234,7 @@ func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
 	return watcher.New(watcher.Config{
 		Folders: folders,
 		MaxSize: maxScan,
-		Known:   d.queue.Seen,
+		Known:   d.queue.Seen, Forgotten: d.queue.Forgotten,
 		Found: func(_ context.Context, files []watcher.File) error {
 			return d.add(in, files)
 		},

@@ -499,4 +499,41 @@ var mutations = []mutation{
 		file: "internal/hwocr/pace.go", old: "\tp.known = max(p.bounded(known), p.rate)\n\tp.tell()\n\tp.wake()\n", new: "\tp.known = max(p.bounded(known), p.rate)\n\tp.tell()\n",
 		pkg: "internal/hwocr", tests: "^TestPaceLimit$",
 	},
+
+	// Folders that look as they did are not listed.
+	{
+		name: "events that missed something are still trusted", guard: "what they miss in a folder is found within one rescan",
+		file: "watcher/listing.go", old: " && f.missed == 0", new: "",
+		pkg: "watcher", tests: "^TestOverwrittenWithoutEvents$",
+	},
+	{
+		name: "a folder's time is trusted within a tick of its clock", guard: "what came in that tick is found",
+		file: "watcher/listing.go", old: " && before.sure", new: "",
+		pkg: "watcher", tests: "^TestListedTooSoonToTell$",
+	},
+	{
+		name: "no scan is whole", guard: "a file that was overwritten, of which no event told, is found",
+		file: "watcher/listing.go", old: " && time.Now().Before(f.wholeAt)", new: "",
+		pkg: "watcher", tests: "^TestOverwrittenWithoutEvents$",
+	},
+	{
+		name: "what the queue forgot is not looked at", guard: "a file that changed under its upload is noticed anew",
+		file: "watcher/listing.go", old: "f.forgotten == f.w.forgotten() && ", new: "",
+		pkg: "watcher", tests: "^TestWholeScans$",
+	},
+	{
+		name: "the queue does not say that it forgot", guard: "a file that changed under its upload is noticed anew",
+		file: "queue/store.go", old: "\t\tt.forgotten++\n", new: "",
+		pkg: "queue", tests: "^TestChanged$",
+	},
+	{
+		name: "a scan that failed is followed by one that is not whole", guard: "what it did not come to is looked at",
+		file: "watcher/listing.go", old: "return f.caught && ", new: "return ",
+		pkg: "watcher", tests: "^TestKnownFailsAtRest$",
+	},
+	{
+		name: "a share's folders are trusted where events are asked for all the same", guard: "what happens on a share is found within one rescan",
+		file: "watcher/listing.go", old: " && !f.silent", new: "",
+		pkg: "watcher", tests: "^TestWholeScans$",
+	},
 }
