@@ -148,8 +148,9 @@ func run(ctx context.Context, svg, only string) error {
 // build builds scandrop as it is released.
 func build(ctx context.Context, dir string) (binary string, err error) {
 	binary = filepath.Join(dir, "scandrop")
-	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "scandrop").CombinedOutput()
-	if err != nil {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "scandrop")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return binary, nil

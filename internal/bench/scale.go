@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func scale(ctx context.Context, args []string) error {
 	files := flags.Int("files", 100_000, "so many files lie in folders of 1,000")
 	while := flags.Duration("while", 20*time.Minute, "so long nothing happens there")
 	done := flags.Int("done", 20_000, "so many scans come to their end, for the size of the queue file")
-	only := flags.String("only", "", "only what is named so: size, known, idle, uploads")
+	only := flags.String("only", "", "only what is named so: size, known, idle, uploads, latency")
 	_ = flags.Parse(args) // it exits
 	dir, err := os.MkdirTemp("", "scandrop-bench-")
 	if err != nil {
@@ -47,6 +48,9 @@ func scale(ctx context.Context, args []string) error {
 		{"known", func(p *place) error { return p.known(*known, *waiting) }},
 		{"idle", func(p *place) error { return p.idle(*files, *while) }},
 		{"uploads", (*place).uploads},
+		{"latency", func(p *place) error {
+			return errors.Join(p.latency("picture", ".gif", makeScan), p.latency("PDF", ".pdf", makePDF))
+		}},
 	} {
 		if *only != "" && m.name != *only {
 			continue
@@ -373,6 +377,72 @@ func (p *place) idle(files int, while time.Duration) error {
 	})
 }
 
+// latency tells how long after a scan was moved into the folder its upload began, beyond
+// the time for which it must be still.
+func (p *place) latency(kind, ext string, content func(string, row) []byte) error {
+	return p.running(func(*exec.Cmd, time.Duration) error {
+		time.Sleep(2 * time.Second) // until it has looked at its empty folder
+		const scans, still = 200, 300 * time.Millisecond
+		before, err := p.server.counted(p.ctx)
+		if err != nil {
+			return err
+		}
+		var waits []time.Duration
+		for i := range scans {
+			name := fmt.Sprintf("one%d", i)
+			there, err := p.drop(name+ext, content(name, row{Name: kind, Size: 10 << 10}))
+			if err != nil {
+				return err
+			}
+			c, err := p.sent(before.Uploads + i + 1)
+			if err != nil {
+				return err
+			}
+			waits = append(waits, c.Began[len(c.Began)-1].Sub(there)-still)
+		}
+		slices.Sort(waits)
+		ms := func(share float64) float64 { return waits[int(share*scans)].Seconds() * 1000 }
+		told(fmt.Sprintf("the upload of a %s begins, after it was moved into the folder, beyond the %d ms for which it must be still (%d scans, one at a time)", kind, still.Milliseconds(), scans),
+			fmt.Sprintf("%.0f ms at the median, %.0f ms at the 99th percentile", ms(0.5), ms(0.99)), "50 ms")
+		return nil
+	})
+}
+
+// drop puts a scan into the folder in one step, and returns when that was.
+func (p *place) drop(name string, content []byte) (time.Time, error) {
+	temp := filepath.Join(p.state, "dropped.tmp")
+	if err := os.WriteFile(temp, content, 0o600); err != nil {
+		return time.Time{}, err
+	}
+	return time.Now(), os.Rename(temp, filepath.Join(p.scans, name))
+}
+
+// makePDF is a scan of one page that differs from all others.
+func makePDF(name string, r row) []byte {
+	objects := []string{
+		"<</Type/Catalog/Pages 2 0 R>>",
+		"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<<>>/Contents 4 0 R>>",
+		fmt.Sprintf("<</Length %d>>stream\n%%%s of %s%s\nendstream", r.Size+len(name)+len(r.Name)+6, name, r.Name, strings.Repeat(" ", r.Size)),
+	}
+	pdf, references := "%PDF-1.7\n", fmt.Sprintf("xref\n0 %d\n0000000000 65535 f \n", len(objects)+1)
+	for i, object := range objects {
+		references += fmt.Sprintf("%010d 00000 n \n", len(pdf))
+		pdf += fmt.Sprintf("%d 0 obj\n%s\nendobj\n", i+1, object)
+	}
+	return fmt.Appendf(nil, "%s%strailer\n<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", pdf, references, len(objects)+1, len(pdf))
+}
+
+// sent waits until so many scans were uploaded and all is seen through.
+func (p *place) sent(scans int) (counted, error) {
+	for began := time.Now(); time.Since(began) < longest; time.Sleep(20 * time.Millisecond) {
+		if c, err := p.server.counted(p.ctx); err != nil || c.Uploads == scans && c.Left == 0 {
+			return c, err
+		}
+	}
+	return counted{}, errors.New("the scans are not sent")
+}
+
 // uploads tells what it takes to send large scans, eight at once.
 func (p *place) uploads() error {
 	return p.running(func(cmd *exec.Cmd, _ time.Duration) error {
@@ -380,11 +450,7 @@ func (p *place) uploads() error {
 		const scans = 24
 		r := row{Name: "large", Scans: scans, Size: 19_000_000}
 		for i := range scans {
-			temp := filepath.Join(p.state, "large.tmp")
-			if err := os.WriteFile(temp, makeScan(fmt.Sprintf("large%d", i), r), 0o600); err != nil {
-				return err
-			}
-			if err := os.Rename(temp, filepath.Join(p.scans, fmt.Sprintf("large%d.gif", i))); err != nil {
+			if _, err := p.drop(fmt.Sprintf("large%d.gif", i), makeScan(fmt.Sprintf("large%d", i), r)); err != nil {
 				return err
 			}
 		}
