@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
@@ -28,6 +29,7 @@ type files struct {
 	spool spool     // copies of scans
 	links *sync.Map // by hot folder: the link it is, "" for none
 	hung  *hung     // the folders that are waited for no longer
+	tried *tried    // where results could be begun a moment ago
 
 	answers func(folder string) // if not nil, is told of one that hung and hangs no more
 }
@@ -53,7 +55,7 @@ func (h *hung) add(folder string, n int) int {
 // newFiles takes note of what the hot folders are. Those that are missing are
 // looked at when they first appear, those that hang when they answer.
 func newFiles(state string, folders []config.Folder) files {
-	f := files{state: state, spool: newSpool(state), links: &sync.Map{}, hung: &hung{calls: map[string]int{}}}
+	f := files{state: state, spool: newSpool(state), links: &sync.Map{}, hung: &hung{calls: map[string]int{}}, tried: &tried{at: map[string]time.Time{}}}
 	for _, folder := range folders {
 		inTime(func() {
 			if opened, err := f.hot(folder.Path); err == nil {
@@ -173,13 +175,52 @@ func (f files) roomIn(j queue.Job) error {
 		return err
 	}
 	defer folder.Close()
+	dir := filepath.Dir(j.Path)
+	if f.tried.lately(dir) {
+		return nil
+	}
 	if err := try(folder, j, j.Path); err != nil {
 		if whole := try(folder, j, filepath.Join(j.Folder, filepath.Base(j.Path))); whole != nil {
 			return explainWrite(whole)
 		}
 		return err // a folder in it alone is at fault, and holds up no other
 	}
+	f.tried.note(dir)
 	return nil
+}
+
+// tried remembers in which folders a result could be begun. A file that is made for
+// nothing beside every scan costs a disk as much as the result does.
+type tried struct {
+	mu sync.Mutex
+	at map[string]time.Time // by folder
+}
+
+const (
+	triedFor  = time.Second // should the folder say no within it, what was sent is collected later
+	mostTried = 1000
+)
+
+func (t *tried) lately(dir string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.at[dir]
+	return ok && time.Since(at) < triedFor
+}
+
+func (t *tried) note(dir string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.at) >= mostTried {
+		clear(t.at)
+	}
+	t.at[dir] = time.Now()
+}
+
+func (t *tried) forget(dir string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.at, dir)
 }
 
 // try begins a result beside the path, and takes it back. It is the first that
@@ -284,6 +325,7 @@ func (f files) Write(ctx context.Context, j queue.Job, format string, fill func(
 	defer folder.Close()
 	staged, err := folder.Stage(j.Path, stageKey(j), format)
 	if err != nil {
+		f.tried.forget(filepath.Dir(j.Path))
 		return explainWrite(err)
 	}
 	defer staged.Discard()

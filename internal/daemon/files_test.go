@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -91,4 +92,58 @@ func TestHangs(t *testing.T) {
 
 func nope(string, queue.Digest) (queue.NameClaim, error) {
 	return queue.NameClaim{}, errors.New("no name")
+}
+
+// A folder that took a result is believed for a second, and no other; one that does not is
+// tried again each time.
+func TestTried(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "letters")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFiles(t.TempDir(), []config.Folder{{Path: root}})
+		room := func(dir string) error {
+			return f.Room(queue.Job{Folder: root, Path: filepath.Join(dir, "a.pdf")})
+		}
+		must := func(err error) {
+			if err != nil {
+				t.Helper()
+				t.Fatal(err)
+			}
+		}
+		// A file where the folder was takes no results.
+		shut := func() {
+			must(os.RemoveAll(dir))
+			must(os.WriteFile(dir, nil, 0o600))
+		}
+		reopen := func() { must(os.Remove(dir)) }
+
+		shut()
+		if room(dir) == nil {
+			t.Error("what is no folder takes results")
+		}
+		reopen()
+		if err := room(dir); err != nil {
+			t.Errorf("it is one now: %v", err)
+		}
+		shut()
+		if err := room(dir); err != nil {
+			t.Errorf("it was tried in the same instant: %v", err)
+		}
+		if room(filepath.Join(dir, "other")) == nil {
+			t.Error("a folder in it, which was never tried, takes results")
+		}
+		j := queue.Job{Folder: root, Path: filepath.Join(dir, "a.pdf")}
+		if err := f.Write(t.Context(), j, "txt", nil, nope); err == nil || room(dir) == nil {
+			t.Errorf("a result could not be written there: %v", err)
+		}
+		reopen()
+		if err := room(dir); err != nil {
+			t.Fatal(err)
+		}
+		shut()
+		time.Sleep(triedFor)
+		if room(dir) == nil {
+			t.Error("it is not tried again")
+		}
+	})
 }

@@ -536,4 +536,14 @@ var mutations = []mutation{
 		file: "watcher/listing.go", old: " && !f.silent", new: "",
 		pkg: "watcher", tests: "^TestWholeScans$",
 	},
+	{
+		name: "a folder that took a result once is believed for ever", guard: "nothing is paid whose result cannot be written",
+		file: "internal/daemon/files.go", old: "return ok && time.Since(at) < triedFor", new: "return ok && !at.IsZero()",
+		pkg: "internal/daemon", tests: "^TestTried$",
+	},
+	{
+		name: "a folder that refused a result is still believed", guard: "nothing is paid whose result cannot be written",
+		file: "internal/daemon/files.go", old: "\t\tf.tried.forget(filepath.Dir(j.Path))\n", new: "",
+		pkg: "internal/daemon", tests: "^TestTried$",
+	},
 }
