@@ -70,3 +70,22 @@ func TestChangesTogether(t *testing.T) {
 		t.Errorf("one change: %v, %d transactions", err, transactions(t, q)-before)
 	}
 }
+
+// TestHandOutToNobody: tasks that were found for workers who have gone meanwhile are
+// given back, and count as under way no more.
+func TestHandOutToNobody(t *testing.T) {
+	q := open(t)
+	add(t, q, scan("/scans/a.pdf", "a"), scan("/scans/b.pdf", "b"))
+	q.mu.Lock()
+	tasks, _, err := q.claim(2)
+	q.mu.Unlock()
+	if err != nil || len(tasks) != 2 {
+		t.Fatalf("%d tasks, %v", len(tasks), err)
+	}
+	q.handOut(tasks)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.claimed) != 0 || q.uploading != 0 || q.busy != [classes]int{} || q.working.Load() != 0 {
+		t.Errorf("claimed are %v, %d of them uploads, by class %v", q.claimed, q.uploading, q.busy)
+	}
+}

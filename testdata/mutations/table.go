@@ -546,4 +546,41 @@ var mutations = []mutation{
 		file: "internal/daemon/files.go", old: "\t\tf.tried.forget(filepath.Dir(j.Path))\n", new: "",
 		pkg: "internal/daemon", tests: "^TestTried$",
 	},
+
+	// Many at once.
+	{
+		name: "one change that fails takes those that came with it along", guard: "what others report is not lost",
+		file: "queue/store.go", old: "\t\tif !together {\n", new: "\t\tif !together && len(changes) == 1 {\n",
+		pkg: "queue", tests: "^TestChangesTogether$",
+	},
+	{
+		name: "tasks found for workers that have gone stay claimed", guard: "no scan waits for a restart",
+		file: "queue/claim.go", old: "\t\tfor _, task := range tasks[i:] {\n\t\t\tq.unclaim(task)\n", new: "\t\tfor _, task := range tasks[i+1:] {\n\t\t\tq.unclaim(task)\n",
+		pkg: "queue", tests: "^TestHandOutToNobody$",
+	},
+	{
+		name: "an upload that is over counts as under way", guard: "while there are no credits one scan at a time finds out",
+		file: "queue/claim.go", old: "\t\t\tq.uploading--\n", new: "",
+		pkg: "queue", tests: "^TestHandOutToNobody$",
+	},
+	{
+		name: "a small damaged record may unpack to anything", guard: "a damaged file does not fill memory",
+		file: "queue/pack.go", old: "len(text) > longestPacked {", new: "len(text) < 0 {",
+		pkg: "queue", tests: "^TestPacked$",
+	},
+	{
+		name: "a record that is damaged is believed", guard: "a job that is silently wrong may cost money",
+		file: "queue/store.go", old: "case binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(record[5:], castagnoli):", new: "case len(record) == 0:",
+		pkg: "queue", tests: "^Test(Damaged|Verify|Record|Peek)",
+	},
+	{
+		name: "a damaged story stops its job", guard: "no job stands still for its story",
+		file: "queue/story.go", old: "\tif err != nil {\n\t\ttext, err = json.Marshal([]Event{{", new: "\tif t.fail(err); err != nil {\n\t\ttext, err = json.Marshal([]Event{{",
+		pkg: "queue", tests: "^TestStoryDamaged$",
+	},
+	{
+		name: "a task handed to one who is told to stop stays claimed", guard: "no scan waits for a restart",
+		file: "queue/claim.go", old: "\t\t\tq.unclaim(task)\n\t\t\tq.wake()\n\t\t\treturn Task{}, err\n", new: "\t\t\tq.wake()\n\t\t\treturn Task{}, err\n",
+		pkg: "queue", tests: "^TestClaimToldToStop$",
+	},
 }
