@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"scandrop/internal/config"
 	"scandrop/internal/pages"
@@ -317,19 +321,35 @@ func backlogs(ctx, counting context.Context, c *config.Config, folders []config.
 		if b.Scans <= manyScans {
 			continue
 		}
-		for _, s := range found[f.Path] {
-			file, err := s.Read(counting)
-			if counting.Err() != nil {
-				break
-			}
-			if err == nil && file.Pages > 0 {
-				b.Pages += file.Pages
-				b.Counted++
-			}
-		}
+		b.count(counting, found[f.Path])
 		all = append(all, b)
 	}
 	return all, nil
+}
+
+// count reads scans and adds their pages, until counting is done. A PDF is read by a
+// process of its own, most of whose time is its start: some are read at once.
+func (b *Backlog) count(counting context.Context, scans []watcher.Sighting) {
+	var mu sync.Mutex
+	var readers errgroup.Group
+	readers.SetLimit(min(runtime.GOMAXPROCS(0), 4))
+	for _, s := range scans {
+		if counting.Err() != nil {
+			break
+		}
+		readers.Go(func() error {
+			file, err := s.Read(counting)
+			if err != nil || file.Pages == 0 {
+				return nil // it is told later what is wrong with it
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			b.Pages += file.Pages
+			b.Counted++
+			return nil
+		})
+	}
+	_ = readers.Wait() // they return no errors
 }
 
 // String says how many scans and pages that is, and what can be done about it.
