@@ -890,7 +890,8 @@ func (f *folder) watch(dir string) {
 	if f.notifier == nil {
 		return
 	}
-	if _, ok := f.watched[dir]; !ok {
+	before, again := f.watched[dir]
+	if !again {
 		// On Windows a folder that was renamed is watched under its old name.
 		_ = f.notifier.Remove(dir)
 	}
@@ -899,7 +900,7 @@ func (f *folder) watch(dir string) {
 	err := f.notifier.Add(dir)
 	switch {
 	case err == nil:
-		f.watched[dir] = f.watched[dir]
+		f.watched[dir] = before
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		delete(f.watched, dir) // reading it will say so
 	default:

@@ -141,12 +141,14 @@ func TestPaceSettles(t *testing.T) {
 	var tests []test
 	for _, r := range []float64{0.2, 0.5, 2, 7.5, 40} {
 		for _, b := range []int{1, 2, 10} {
-			tt := test{fmt.Sprintf("bucket of %g, burst %d", r, b), func() limit { return &bucket{perSecond: r, burst: b} }, r, 0.8, 0.03}
+			tt := test{fmt.Sprintf("bucket of %g, burst %d", r, b), func() limit { return &bucket{perSecond: r, burst: b} }, r, 0.8, 0.04}
 			switch {
 			case r < 1./3: // looks like a quota, which is now and then tried to be exceeded
 				tt.share, tt.refused = 0.7, 0.12
-			case r == 40 && b == 1: // the jitter is nearly as large as the distance
-				tt.share = 0.5
+			case r == 7.5 && b == 1: // the jitter is a sixth of the distance
+				tt.share = 0.75
+			case r == 40 && b == 1: // it is nearly as large
+				tt.share = 0.45
 			}
 			tests = append(tests, tt)
 		}
@@ -155,7 +157,7 @@ func TestPaceSettles(t *testing.T) {
 		tests = append(tests,
 			test{fmt.Sprintf("windows of %d", n), func() limit { return &windows{quota: n, length: time.Minute} }, float64(n) / 60, 0.95, 0.01},
 			test{fmt.Sprintf("aligned windows of %d", n), func() limit { return &windows{quota: n, length: time.Minute, aligned: true} }, float64(n) / 60, 0.9, 0.05},
-			test{fmt.Sprintf("sliding window of %d", n), func() limit { return &sliding{quota: n, length: time.Minute} }, float64(n) / 60, 0.6, 0.06},
+			test{fmt.Sprintf("sliding window of %d", n), func() limit { return &sliding{quota: n, length: time.Minute} }, float64(n) / 60, 0.6, 0.07},
 		)
 	}
 	tests = append(tests,
