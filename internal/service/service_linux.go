@@ -1,12 +1,15 @@
 package service
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"unicode"
 
 	"github.com/kardianos/service"
 )
@@ -23,10 +26,56 @@ func (c Config) backend() (backend, error) {
 	case c.User:
 		return nil, ErrNoUserService
 	}
-	l, err := newLibrary(c, "the system's log (syslog)", service.KeyValue{
-		"Restart": "on-failure",
+	l, err := newLibrary(c, scriptLog(manager.String()), service.KeyValue{
+		"Restart":      "on-failure",
+		"OpenRCScript": openRCScript(c),
 	})
 	return scripted{library: l}, err
+}
+
+// scriptLog says where what a service prints is found.
+func scriptLog(manager string) string {
+	switch manager {
+	case "linux-openrc":
+		return "/var/log/scandrop.log"
+	case "linux-procd":
+		return "the system's log (logread -e scandrop)"
+	case "linux-upstart":
+		return "/var/log/upstart/scandrop.log"
+	}
+	return "/var/log/scandrop.err"
+}
+
+// The script of the packages, for the account that they make.
+//
+//go:embed openrc/scandrop
+var packagedOpenRC string
+
+// openRCScript is that script for c. The library's own knows no account, no umask, no
+// reload and no end of restarts.
+func openRCScript(c Config) string {
+	account := c.Account
+	if account == "" {
+		account = "root"
+	}
+	return strings.NewReplacer(
+		"command="+packagedProgram, "command="+c.Program,
+		packagedConfig, c.File,
+		"command_user="+Name, "command_user="+account,
+	).Replace(packagedOpenRC)
+}
+
+// nameable returns an error if a name is one that the shells which read the scripts
+// would take apart.
+func nameable(names ...string) error {
+	for _, name := range names {
+		for _, r := range name {
+			if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-@+:,=", r) {
+				return fmt.Errorf("a script cannot name %q, as it has %q: give it another name", name, r)
+			}
+		}
+	}
+	return nil
 }
 
 // scripted is a service manager of scripts, as the library knows it, but for what
@@ -53,7 +102,10 @@ func (m scripted) install(c Config) (notes []string, err error) {
 	if os.Geteuid() != 0 && m.root == "" {
 		return nil, fmt.Errorf("install: %w", fs.ErrPermission)
 	}
-	if c.Account != "" && m.Platform() != "linux-upstart" {
+	if err := nameable(c.Program, c.File, c.Account); err != nil {
+		return nil, fmt.Errorf("install: %w", err)
+	}
+	if c.Account != "" && m.Platform() != "linux-upstart" && m.Platform() != "linux-openrc" {
 		return nil, fmt.Errorf("install: scripts for %s start a service as root, and not as %s", m.Platform(), c.Account)
 	}
 	notes, err = m.library.install(c)

@@ -69,6 +69,9 @@ func TestScripted(t *testing.T) {
 	if _, err := m.install(Config{Account: "anna"}); err == nil || !strings.Contains(err.Error(), "as root, and not as anna") {
 		t.Errorf("an account that it cannot have: %v", err)
 	}
+	if _, err := m.install(Config{File: "/srv/$(reboot)/config.yaml"}); err == nil || !strings.Contains(err.Error(), `as it has '$'`) {
+		t.Errorf("a name that a shell takes apart: %v", err)
+	}
 	for range 2 {
 		if notes, err := m.install(Config{}); err != nil || !strings.Contains(strings.Join(notes, " "), "runs as root") {
 			t.Error(notes, err)
@@ -101,6 +104,23 @@ func TestScripted(t *testing.T) {
 	}
 	if _, err := m.status(); err == nil {
 		t.Error("what cannot be asked is called stopped")
+	}
+}
+
+// The script of OpenRC is that of the packages, with other names.
+func TestOpenRCScript(t *testing.T) {
+	packaged := openRCScript(Config{Program: packagedProgram, File: packagedConfig, Account: Name})
+	if packaged != packagedOpenRC {
+		t.Error("with the names of the packages it is another")
+	}
+	installed := openRCScript(Config{Program: "/opt/scandrop/bin", File: "/srv/etc/c.yaml"})
+	for _, line := range []string{"command=/opt/scandrop/bin\n", `"run --config /srv/etc/c.yaml"`, "command_user=root\n"} {
+		if !strings.Contains(installed, line) {
+			t.Errorf("it lacks %s", line)
+		}
+	}
+	if strings.Contains(installed, packagedProgram) || strings.Contains(installed, packagedConfig) {
+		t.Error("it names what the packages install")
 	}
 }
 

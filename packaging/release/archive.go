@@ -59,7 +59,7 @@ func (r *release) archiveOf(system, arch, program string) error {
 	case "linux":
 		folders["man"] = filepath.Join(r.documentsDir(), "man", "*.1")
 		folders["systemd"] = "internal/service/systemd/*"
-		folders["openrc"] = "packaging/linux/scandrop.openrc"
+		folders["openrc"] = "internal/service/openrc/scandrop"
 	case "darwin":
 		folders["man"] = filepath.Join(r.documentsDir(), "man", "*.1")
 		folders["launchd"] = "internal/service/launchd/*.plist"
