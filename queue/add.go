@@ -77,6 +77,14 @@ func (t *tx) add(s Scan, claimed map[uint64]bool) Added {
 			a.Replaced = old.ID
 		}
 	}
+	a.Job = t.enter(s)
+	record.job = a.Job.ID
+	t.putPath(s.Path, record)
+	return a
+}
+
+// enter makes a job of a scan that is new.
+func (t *tx) enter(s Scan) Job {
 	j := t.newJob(s)
 	if j.State == Queued && j.HeldBy == "" {
 		if why := t.tooMany(j); why != "" {
@@ -84,18 +92,30 @@ func (t *tx) add(s Scan, claimed map[uint64]bool) Added {
 			j = j.end(Rejected, t.now)
 		}
 	}
-	a.Job = t.create(j)
+	j = t.create(j)
 	if s.Profile != nil {
 		t.hold(*s.Profile)
 	}
-	t.tell(Job{}, a.Job, nil)
-	a.Job, _ = t.adoptStray(a.Job)
-	if a.Job.State == Queued && a.Job.Present && !t.holdsRebuilt() {
-		a.Job = t.endPresent(a.Job)
+	t.tell(Job{}, j, nil)
+	j, _ = t.adoptStray(j)
+	if j.State == Queued && j.Present && !t.holdsRebuilt() {
+		j = t.endPresent(j)
 	}
-	record.job = a.Job.ID
-	t.putPath(s.Path, record)
-	return a
+	return j
+}
+
+// enterAnew makes another job of what is kept of a job's scan: its file may be gone.
+func (t *tx) enterAnew(j Job, o Options, hold *Hold) {
+	p, known := t.path(j.Path)
+	t.drop(j)
+	next := t.enter(Scan{
+		Folder: j.Folder, Path: j.Path, Size: j.Size, ModTime: j.ModTime, Content: j.Content, Ext: j.Ext,
+		Pages: j.Counted, Spooled: true, Options: o, Profile: hold,
+	})
+	if known && p.job == j.ID {
+		p.job = next.ID
+		t.putPath(j.Path, p)
+	}
 }
 
 // drop removes a job that was never paid for; a twin of it that waits takes its
@@ -232,16 +252,16 @@ func (q *Queue) Introduce(folder string) error {
 }
 
 // Configure gives the jobs of the folder that wait to be sent its present
-// options, or those that of gives for their path; ok is false where none can be
-// had. Those jobs, and those that would become other work (another action,
-// extractor or prompt), are dropped: the watcher finds their files again and
-// they are queued as what they are then. Jobs that were sent keep the options
-// they were sent with. The queue goes on while of is asked, however long that
-// takes.
-func (q *Queue) Configure(folder string, usual Options, of func(path string) (o Options, ok bool)) error {
+// options, or those that of gives for their path, or the hold of a profile where
+// none can be had. Those that are held, and those that would become other work
+// (another action, extractor or prompt), are dropped: the watcher finds their files
+// again and they are queued as what they are then. Those of which a copy is kept
+// are queued anew at once. Jobs that were sent keep the options they were sent with.
+// The queue goes on while of is asked, however long that takes.
+func (q *Queue) Configure(folder string, usual Options, of func(path string) (Options, *Hold)) error {
 	type answer struct {
-		o  Options
-		ok bool
+		o    Options
+		hold *Hold
 	}
 	answers := map[string]answer{} // by path
 	for {
@@ -274,16 +294,20 @@ func (q *Queue) Configure(folder string, usual Options, of func(path string) (o 
 				if err != nil {
 					return err
 				}
-				a := answer{usual, true}
+				a := answer{o: usual}
 				if of != nil {
 					a = answers[j.Path]
 				}
+				held := j.HeldBy == Profile
 				switch {
-				case a.ok && j.Options.equal(a.o):
-				case a.ok && j.Options.sameWork(a.o):
+				case a.hold != nil && held:
+				case a.hold == nil && !held && j.Options.equal(a.o):
+				case a.hold == nil && !held && j.Options.sameWork(a.o):
 					next := j
 					next.Options = a.o
 					t.write(j, next)
+				case j.Spooled:
+					t.enterAnew(j, a.o, a.hold)
 				default:
 					t.drop(j)
 				}
@@ -294,8 +318,8 @@ func (q *Queue) Configure(folder string, usual Options, of func(path string) (o 
 			return err
 		}
 		for _, path := range unknown {
-			o, ok := of(path)
-			answers[path] = answer{o, ok}
+			o, hold := of(path)
+			answers[path] = answer{o, hold}
 		}
 	}
 }
@@ -307,7 +331,7 @@ func (t *tx) waiting(folder string, claimed map[uint64]bool) iter.Seq2[Job, erro
 	return func(yield func(Job, error) bool) {
 		for _, id := range slices.Backward(t.inState(Queued)) {
 			j, err := t.job(id)
-			if err == nil && (j.Folder != folder || !t.unsent(j, claimed) || j.HeldBy == Profile) {
+			if err == nil && (j.Folder != folder || !t.unsent(j, claimed) || j.HeldBy == Profile && !j.Spooled) {
 				continue
 			}
 			if !yield(j, err) || err != nil {

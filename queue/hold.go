@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -141,18 +142,31 @@ func (t *tx) putHold(h Hold) {
 	t.putJSON(bucketHolds, []byte(h.Key()), h)
 }
 
-// release removes the holds that match and reports how many there were.
+// release removes the holds that match and reports how many there were. That of a
+// profile stays while scans wait behind it of which only a copy may be left: their files
+// need not be noticed again. [Queue.Configure] takes those.
 func (t *tx) release(match func(Hold) bool) int {
 	n := 0
 	for key, h := range t.holds {
-		if match(h) {
-			delete(t.holds, key)
-			t.delete(bucketHolds, []byte(key))
-			t.free(h)
-			n++
+		if !match(h) {
+			continue
 		}
+		n++
+		t.free(h)
+		if h.Cause == Profile && nonEmpty(t.heldByProfile(h)) {
+			continue
+		}
+		delete(t.holds, key)
+		t.delete(bucketHolds, []byte(key))
 	}
 	return n
+}
+
+func nonEmpty(jobs iter.Seq[Job]) bool {
+	for range jobs {
+		return true
+	}
+	return false
 }
 
 // Release lifts the hold with that key, or all holds if the key is "all", and

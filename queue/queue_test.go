@@ -1360,6 +1360,56 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
+// A scan of which a copy is kept is not noticed again when its file is gone: it waits for
+// its profile to be mended, and is then queued as what is wanted.
+func TestConfigureKeepsCopies(t *testing.T) {
+	q := open(t)
+	s := scan("/scans/a.pdf", "a")
+	s.Spooled = true
+	first := add(t, q, s)[0]
+	mistake := Hold{Cause: Profile, Folder: "/scans", Dir: "/scans", Reason: "no such action"}
+	configure := func(o Options, hold *Hold) Job {
+		t.Helper()
+		if err := q.Configure("/scans", transcribe, func(string) (Options, *Hold) { return o, hold }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.Release(mistake.Key()); err != nil {
+			t.Fatal(err)
+		}
+		page, err := q.List(Filter{})
+		jobs := page.Jobs
+		if err != nil || len(jobs) != 1 || !jobs[0].Spooled || jobs[0].Content != s.Content || jobs[0].State != Queued {
+			t.Fatalf("there are %+v, %v", jobs, err)
+		}
+		if known, err := q.Seen(s.Path, s.Size, s.ModTime); err != nil || !known {
+			t.Errorf("its file would be noticed anew: %v", err)
+		}
+		return jobs[0]
+	}
+	held := func() bool {
+		return slices.ContainsFunc(q.Holds(), func(h Hold) bool { return h.Cause == Profile })
+	}
+	if j := configure(transcribe, nil); j.ID != first.ID {
+		t.Errorf("nothing has changed, and it is job %d", j.ID)
+	}
+	for range 2 {
+		if j := configure(Options{}, &mistake); j.HeldBy != Profile || j.Error != mistake.Reason || !held() {
+			t.Errorf("its profile cannot be understood: %+v, held %v", j, held())
+		}
+		if task := claim(t, q); task.Job.ID != 0 {
+			t.Errorf("it is to be sent: %+v", task)
+		}
+	}
+	tables := Options{Action: "tables", Formats: []string{"xlsx"}, DeleteRemote: true}
+	j := configure(tables, nil)
+	if j.Options.Action != "tables" || j.HeldBy != "" || held() {
+		t.Errorf("its profile is mended: %+v, held %v", j, held())
+	}
+	if task := claim(t, q); task.Job.ID != j.ID {
+		t.Errorf("job %d is next, want %d", task.Job.ID, j.ID)
+	}
+}
+
 // TestConfigureWhileAFolderHangs: nothing is locked while it is asked what is
 // wanted, and a scan that is added meanwhile is asked for, too.
 func TestConfigureWhileAFolderHangs(t *testing.T) {
@@ -1368,7 +1418,7 @@ func TestConfigureWhileAFolderHangs(t *testing.T) {
 	docx := transcribe
 	docx.Formats = []string{"docx"}
 	var asked []string
-	err := q.Configure("/scans", transcribe, func(path string) (Options, bool) {
+	err := q.Configure("/scans", transcribe, func(path string) (Options, *Hold) {
 		asked = append(asked, path)
 		if !q.mu.TryLock() {
 			t.Fatal("the queue is locked")
@@ -1377,7 +1427,7 @@ func TestConfigureWhileAFolderHangs(t *testing.T) {
 		if len(asked) == 1 {
 			jobs = append(jobs, add(t, q, scan("/scans/b.pdf", "b"))...)
 		}
-		return docx, true
+		return docx, nil
 	})
 	if err != nil || !slices.Equal(asked, []string{"/scans/a.pdf", "/scans/b.pdf"}) {
 		t.Errorf("it asked for %q, %v", asked, err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"maps"
 	"runtime"
 	"slices"
@@ -633,10 +634,8 @@ func (t *tx) free(h Hold) {
 		}
 	}
 	if h.Cause == Profile { // their files are to be noticed anew, as what they are now
-		for _, id := range t.inState(Queued) {
-			j, err := t.job(id)
-			t.fail(err)
-			if err == nil && j.HeldBy == Profile && below(h.Dir, j.Path) {
+		for j := range t.heldByProfile(h) {
+			if !j.Spooled {
 				t.drop(j)
 			}
 		}
@@ -648,6 +647,19 @@ func (t *tx) free(h Hold) {
 			next := j
 			next.HeldBy, next.Due = "", t.now
 			t.write(j, next)
+		}
+	}
+}
+
+// heldByProfile yields the jobs that the hold of a profile holds.
+func (t *tx) heldByProfile(h Hold) iter.Seq[Job] {
+	return func(yield func(Job) bool) {
+		for _, id := range t.inState(Queued) {
+			j, err := t.job(id)
+			t.fail(err)
+			if err == nil && j.HeldBy == Profile && below(h.Dir, j.Path) && !yield(j) {
+				return
+			}
 		}
 	}
 }

@@ -244,7 +244,7 @@ func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
 		},
 		Looked: func(folder string, scanned bool, err error) {
 			d.looked(folder, scanned, err)
-			if scanned && in.changed(folder) {
+			if scanned && d.files.stamps.changed(folder) {
 				d.reconfigure(in, folder)
 			}
 		},
@@ -566,18 +566,9 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 }
 
 // reconfigure gives the jobs of the folder that wait what is wanted now that a
-// profile has changed. What one had held is noticed anew.
+// profile has changed.
 func (d *daemon) reconfigure(in *intake, folder string) {
-	usual, of := in.options(folder)
-	err := d.queue.Configure(folder, usual, of)
-	for _, h := range d.queue.Holds() {
-		if h.Cause == queue.Profile && h.Folder == folder {
-			_, e := d.queue.Release(h.Key())
-			err = errors.Join(err, e)
-		}
-	}
-	d.tidyParts()
-	if err != nil {
+	if err := d.apply(in, folder); err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}
 	d.Log.Info("the profile of a folder changed", "folder", folder)

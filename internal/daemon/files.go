@@ -31,6 +31,8 @@ type files struct {
 	hung  *hung     // the folders that are waited for no longer
 	tried *tried    // where results could be begun a moment ago
 
+	stamps *stamps // of profiles
+
 	answers func(folder string) // if not nil, is told of one that hung and hangs no more
 }
 
@@ -55,7 +57,8 @@ func (h *hung) add(folder string, n int) int {
 // newFiles takes note of what the hot folders are. Those that are missing are
 // looked at when they first appear, those that hang when they answer.
 func newFiles(state string, folders []config.Folder) files {
-	f := files{state: state, spool: newSpool(state), links: &sync.Map{}, hung: &hung{calls: map[string]int{}}, tried: &tried{at: map[string]time.Time{}}}
+	f := files{state: state, spool: newSpool(state), links: &sync.Map{}, hung: &hung{calls: map[string]int{}}, tried: &tried{at: map[string]time.Time{}},
+		stamps: &stamps{of: map[string]stamp{}}}
 	for _, folder := range folders {
 		inTime(func() {
 			if opened, err := f.hot(folder.Path); err == nil {

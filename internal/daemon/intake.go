@@ -27,9 +27,6 @@ type intake struct {
 	folders map[string]config.Folder // by path
 	pages   pages.Tool
 	spool   spool
-
-	mu   sync.Mutex
-	seen map[string]stamp // of profiles, by path; the zero stamp where there is none
 }
 
 // examineWithin bounds a look into a scan that waits to be taken: others wait
@@ -38,11 +35,55 @@ const examineWithin = 20 * time.Second
 
 func newIntake(c *config.Config, f files, tool pages.Tool) *intake {
 	tool.Timeout = examineWithin
-	in := &intake{files: f, folders: map[string]config.Folder{}, pages: tool, spool: newSpool(c.State), seen: map[string]stamp{}}
+	in := &intake{files: f, folders: map[string]config.Folder{}, pages: tool, spool: newSpool(c.State)}
 	for _, folder := range c.Folders {
 		in.folders[folder.Path] = folder
 	}
 	return in
+}
+
+// stamps remembers how profiles were when they were first looked for since the jobs that
+// wait were last given what is wanted of them, whoever did so: only then can it be told
+// that one has changed since.
+type stamps struct {
+	mu sync.Mutex
+	of map[string]stamp // by path; the zero stamp where there is none
+}
+
+// note takes note of how the profile is, unless that is known.
+func (s *stamps) note(path string) {
+	now := stampOf(path) // a share may hang, and nobody else must wait for it
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.of[path]; !known {
+		s.of[path] = now
+	}
+}
+
+// changed reports whether a profile that was looked for in the hot folder is another
+// now. One folder that hangs keeps none of the others waiting.
+func (s *stamps) changed(hot string) bool {
+	s.mu.Lock()
+	seen := maps.Clone(s.of)
+	s.mu.Unlock()
+	for path, was := range seen {
+		if below(hot, path) && stampOf(path) != was {
+			return true
+		}
+	}
+	return false
+}
+
+// forget has the profiles in the hot folder taken note of anew.
+func (s *stamps) forget(hot string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.of, func(path string, _ stamp) bool { return below(hot, path) })
+}
+
+func below(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // A stamp tells a changed file from an unchanged one.
@@ -100,7 +141,10 @@ func (p profiles) within(hot, dir string) (wanted, error) {
 			return w, err
 		}
 		if err == nil && text != nil {
-			w.folder, err = w.folder.WithProfile(filepath.Join(dir, config.ProfileName), text)
+			var own config.Folder
+			if own, err = w.folder.WithProfile(filepath.Join(dir, config.ProfileName), text); err == nil {
+				w.folder = own
+			}
 		}
 		if err != nil {
 			w.hold = &queue.Hold{Cause: queue.Profile, Folder: hot, Dir: dir,
@@ -114,10 +158,7 @@ func (p profiles) within(hot, dir string) (wanted, error) {
 // profile reads the profile in dir; nil if there is none.
 func (in *intake) profile(hot, dir string) ([]byte, error) {
 	path := filepath.Join(dir, config.ProfileName)
-	stamp := stampOf(path) // before it is read: a change in between is a change
-	in.mu.Lock()
-	in.seen[path] = stamp
-	in.mu.Unlock()
+	in.files.stamps.note(path) // before it is read: a change in between is a change
 	folder, err := in.files.hot(hot)
 	if err != nil {
 		return nil, err
@@ -138,30 +179,15 @@ func (in *intake) profile(hot, dir string) ([]byte, error) {
 	return text, err
 }
 
-// changed reports whether a profile that was looked for in the hot folder is
-// another now. One folder that hangs keeps none of the others waiting.
-func (in *intake) changed(hot string) bool {
-	in.mu.Lock()
-	seen := maps.Clone(in.seen)
-	in.mu.Unlock()
-	for path, was := range seen {
-		rel, err := filepath.Rel(hot, path)
-		if err == nil && filepath.IsLocal(rel) && stampOf(path) != was {
-			return true
-		}
-	}
-	return false
-}
-
 // options are those of the jobs of the hot folder, for [queue.Queue.Configure].
-func (in *intake) options(hot string) (usual queue.Options, of func(path string) (queue.Options, bool)) {
+func (in *intake) options(hot string) (usual queue.Options, of func(path string) (queue.Options, *queue.Hold)) {
 	p := in.profiles()
-	return optionsOf(in.folders[hot]), func(path string) (queue.Options, bool) {
+	return optionsOf(in.folders[hot]), func(path string) (queue.Options, *queue.Hold) {
 		w, err := p.of(hot, path)
 		if err != nil { // missing: it is held, and looked at again when it is back
-			return optionsOf(in.folders[hot]), true
+			return optionsOf(in.folders[hot]), nil
 		}
-		return optionsOf(w.folder), w.hold == nil
+		return optionsOf(w.folder), w.hold
 	}
 }
 

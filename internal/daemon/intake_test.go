@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -427,8 +428,14 @@ func TestProfiles(t *testing.T) {
 	})
 }
 
-// A profile that changes reaches the scans that wait.
+// A profile that changes reaches the scans that wait, also those of an earlier run.
 func TestProfileReachesWaitingScans(t *testing.T) {
+	for _, restarts := range []int{0, 1} {
+		t.Run(fmt.Sprintf("%d restarts", restarts), func(t *testing.T) { profileReachesWaitingScans(t, restarts) })
+	}
+}
+
+func profileReachesWaitingScans(t *testing.T, restarts int) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "", "")
 		zero := 0
@@ -437,6 +444,11 @@ func TestProfileReachesWaitingScans(t *testing.T) {
 		h.yard.put("scans/b.gif", scanOf("b"))
 		stop := h.start()
 		time.Sleep(time.Minute)
+		for range restarts {
+			stop()
+			stop = h.start()
+			time.Sleep(time.Minute)
+		}
 		h.yard.put("scans/x/.scandrop.yaml", "action: tables\n")
 		time.Sleep(time.Minute)
 		h.box.SetCredits(nil)
@@ -450,6 +462,30 @@ func TestProfileReachesWaitingScans(t *testing.T) {
 			t.Errorf("%d uploads", h.uploads())
 		}
 	})
+}
+
+// What a profile was when the waiting jobs were told of it is not forgotten for who reads
+// it later: that it has changed since can still be told.
+func TestStamps(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sub", config.ProfileName)
+	s := &stamps{of: map[string]stamp{}}
+	s.note(path)
+	if s.changed(dir) {
+		t.Error("it has changed before anything happened")
+	}
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("formats: [json]"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	s.note(path) // by who looks into a new scan
+	if !s.changed(dir) || s.changed(filepath.Join(dir, "other")) {
+		t.Error("it has not changed here, or elsewhere")
+	}
+	s.forget(dir)
+	s.note(path)
+	if s.changed(dir) {
+		t.Error("it has changed since the jobs were told")
+	}
 }
 
 // Notes lie beside scans that failed, as long as that is so.

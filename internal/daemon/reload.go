@@ -134,8 +134,21 @@ func (d *daemon) configure(c *config.Config, path string) error {
 	if _, known := in.folders[path]; !known {
 		return nil
 	}
-	usual, of := in.options(path)
-	err := d.queue.Configure(path, usual, of)
+	return d.apply(in, path)
+}
+
+// apply gives the jobs that wait in a folder what is wanted of them now. Those that a
+// profile held are noticed anew.
+func (d *daemon) apply(in *intake, folder string) error {
+	in.files.stamps.forget(folder)
+	usual, of := in.options(folder)
+	err := d.queue.Configure(folder, usual, of)
+	for _, h := range d.queue.Holds() {
+		if h.Cause == queue.Profile && h.Folder == folder {
+			_, e := d.queue.Release(h.Key())
+			err = errors.Join(err, e)
+		}
+	}
 	d.tidyParts() // what has become other work was dropped, and may have been divided
 	return err
 }

@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"scandrop/internal/config"
 	"scandrop/queue"
 )
 
@@ -29,6 +31,8 @@ import (
 //	P5  results are whole, and those that a person changed stay as they are
 //	P8  calls of the webhook that are forged are refused, the others taken
 //	    (see hooks)
+//	P9  no folder costs more pages a day than it may
+//	P10 a scan is made into what its folder asked for when it was noticed
 //
 // and, once all trouble is over, see [simulation.checkEnd]:
 //
@@ -40,6 +44,8 @@ import (
 func (s *simulation) check() {
 	s.checkNoticed()
 	s.checkPaid()
+	s.checkSpent()
+	s.checkProfiles()
 	s.checkResults()
 }
 
@@ -61,7 +67,7 @@ func (s *simulation) checkNoticed() {
 	for path, f := range s.files {
 		root, _, _ := strings.Cut(path, "/")
 		ref := f.since
-		for _, t := range []time.Time{s.since, s.back[root]} {
+		for _, t := range []time.Time{s.since, s.back[root], s.profiled(s.at(path))} {
 			if t.After(ref) {
 				ref = t
 			}
@@ -70,7 +76,7 @@ func (s *simulation) checkNoticed() {
 		if !f.whole {
 			slack += 10 * time.Minute // its end may yet come
 		}
-		if s.folderGone(path) || now.Sub(ref) <= s.plan.rescan+quiet+slack {
+		if s.folderGone(path) || s.unclear(s.at(path)) || now.Sub(ref) <= s.plan.rescan+quiet+slack {
 			continue
 		}
 		info, err := os.Lstat(s.at(path))
@@ -92,9 +98,9 @@ func (s *simulation) checkPaid() {
 				s.violated("the queue cannot be read: %v", err)
 				break
 			}
-			s.digests[j.Mark] = j.Content.String()
+			s.digests[j.Mark], s.roots[j.Mark] = j.Content.String(), j.Folder
 			for _, part := range j.Parts {
-				s.digests[part.Mark] = j.Content.String()
+				s.digests[part.Mark], s.roots[part.Mark] = j.Content.String(), j.Folder
 			}
 		}
 	}
@@ -119,6 +125,97 @@ func (s *simulation) checkPaid() {
 	for d, n := range paid {
 		if most := (1 + s.asked[d]) * s.settled[d].documents(); d != "" && n > most {
 			s.violated("P3: %.8s was paid for %d times, at most %d were asked for", d, n, most)
+		}
+	}
+}
+
+// checkSpent checks P9. Documents that the service made twice of one upload, and those of
+// a list that lags, cannot be foreseen.
+func (s *simulation) checkSpent() {
+	if s.plan.daily == 0 || s.plan.lags {
+		return
+	}
+	s.mu.Lock()
+	pages := map[string]int{}
+	for mark, days := range s.spent {
+		if s.roots[mark] != s.at("a") || s.faulted[mark]["upload twin"] > 0 || s.settled[s.digests[mark]].pages() > s.plan.daily {
+			continue // the last was retried by hand, which says that it is to be sent all the same
+		}
+		for day, n := range days {
+			pages[day] += n
+		}
+	}
+	s.mu.Unlock()
+	for day, n := range pages {
+		if n > s.plan.daily {
+			s.violated("P9: %d pages of folder a were paid for on %s, at most %d may be", n, day, s.plan.daily)
+		}
+	}
+}
+
+// A profile is what a folder's .scandrop.yaml says, and since when.
+type profile struct {
+	text  string // "" if there is none
+	since time.Time
+}
+
+// formats of a scan that is noticed below the profile; nil if it is held.
+func (p profile) formats() []string {
+	switch p.text {
+	case "formats: [json]":
+		return []string{"json"}
+	case "formats: [txt, json]":
+		return []string{"txt", "json"}
+	case "formats: [":
+		return nil
+	}
+	return []string{"txt"}
+}
+
+// profiled is when the profiles of a scan last changed.
+func (s *simulation) profiled(path string) (at time.Time) {
+	for dir, p := range s.profiles {
+		if strings.HasPrefix(path, s.at(dir)+"/") && p.since.After(at) {
+			at = p.since
+		}
+	}
+	return at
+}
+
+// unclear reports whether a profile that cannot be understood holds a scan.
+func (s *simulation) unclear(path string) bool {
+	for dir, p := range s.profiles {
+		if strings.HasPrefix(path, s.at(dir)+"/") && p.formats() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkProfiles checks P10 for folder c. A profile that has just changed may not have
+// been seen.
+func (s *simulation) checkProfiles() {
+	q := s.queue()
+	if q == nil {
+		return
+	}
+	for j, err := range q.All(queue.Filter{Folder: s.at("c")}) {
+		if err != nil {
+			s.violated("the queue cannot be read: %v", err)
+			return
+		}
+		p := s.profiles["c"]
+		if below := s.profiles["c/sub"]; below.text != "" && filepath.Dir(j.Path) == s.at("c/sub") {
+			p.text = below.text
+		}
+		held := s.unclear(j.Path)
+		switch formats := p.formats(); {
+		case !j.Added.After(s.profiled(j.Path).Add(quiet)) || j.Twin != 0:
+		case held && (j.State == queue.Queued || j.State == queue.Cancelled || j.State == queue.Rejected):
+		case held:
+			s.violated("P10: job %d is %s though its folder's profile cannot be understood", j.ID, j.State)
+		case !slices.Equal(j.Options.Formats, formats):
+			s.violated("P10: job %d is to be made into %v, its folder wants %v", j.ID, j.Options.Formats, formats)
 		}
 	}
 }
@@ -216,6 +313,11 @@ func (s *simulation) finish() {
 	s.box.SetToken(goodToken)
 	s.box.SetCredits(nil)
 	s.mount(true)
+	for dir, p := range s.profiles {
+		if p.formats() == nil {
+			s.profile(dir, "")
+		}
+	}
 	if s.in != nil {
 		s.in.killAt(0, "")
 	}
@@ -232,13 +334,22 @@ func (s *simulation) finish() {
 		case work == "" && idle.IsZero():
 			idle = now
 			wait = scanned / 2
-		case work != "" && now.Sub(began) > 72*time.Hour:
+		case work != "" && now.Sub(began) > s.patience():
 			s.violated("P2: after %v without trouble it is still at work: %s", now.Sub(began), work)
 			return
 		case work != "":
 			idle = time.Time{}
 		}
 	}
+}
+
+// patience is how long what is left to do may take when all trouble is over.
+func (s *simulation) patience() time.Duration {
+	const day = 24 * time.Hour
+	if s.plan.daily == 0 {
+		return 3 * day
+	}
+	return 3*day + day*time.Duration(len(s.drops))
 }
 
 // atWork says what is left to do before the service deletes what it still has.
@@ -379,13 +490,16 @@ func (s *simulation) excuse(j queue.Job) string {
 	if s.handled[d] {
 		return "cancelled by hand"
 	}
+	if j.State == queue.Rejected && s.plan.daily > 0 && c.pages() > s.plan.daily {
+		return "it has more pages than a day may cost"
+	}
 	if j.State == queue.Rejected && strings.Contains(j.Error, "paid for") && s.taken[d] {
 		return "an upload that may yet turn up had been given up, as its file was gone"
 	}
 	if j.State == queue.Rejected && strings.HasPrefix(j.Error, "the same content") && s.restless[d] {
 		return "its results were replaced or edited"
 	}
-	if j.State == queue.Rejected && strings.Contains(j.Error, "but not made as") && (s.plan.formats != "[txt]" || s.reloaded) {
+	if j.State == queue.Rejected && strings.Contains(j.Error, "but not made as") && (s.plan.formats != "[txt]" || s.reloaded || len(s.profiles) > 0) {
 		return "the other folder wants fewer formats"
 	}
 	wanted := map[queue.State][]string{
@@ -440,7 +554,7 @@ func (s *simulation) checkLeft(byMark map[string]queue.Job, temps map[string]boo
 	}
 	for _, root := range []string{"a", "b", "c", "done"} {
 		filepath.WalkDir(s.at(root), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !strings.HasPrefix(d.Name(), ".") {
+			if err != nil || !strings.HasPrefix(d.Name(), ".") || d.Name() == config.ProfileName {
 				return nil
 			}
 			key, _, _ := strings.Cut(strings.TrimPrefix(d.Name(), ".scandrop-"), "-")

@@ -26,9 +26,10 @@ import (
 const (
 	leaf        = 700 // bytes of a page's picture
 	largestPart = 2000
+	mostLeaves  = 6
 )
 
-func leaves(n int) int { return 2 + n%5 }
+func leaves(n int) int { return 2 + n%(mostLeaves-1) }
 
 // pages is how many pages the content has.
 func (c *content) pages() int {

@@ -5,7 +5,9 @@ package daemon
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
 	"scandrop/internal/sandbox"
 	"scandrop/queue"
@@ -31,6 +34,7 @@ type plan struct {
 	downtime time.Duration // from a kill to the next start
 	rescan   time.Duration
 	formats  string // of folder a
+	daily    int    // pages that folder a may cost a day; 0 = any
 	checks   int    // every so many steps; 0 = after each
 	refused  bool   // the service knows nothing of what folder b asks for
 	lags     bool   // the list lags longer than doubt: the stated limit of what is promised
@@ -72,8 +76,8 @@ func (t step) String() string {
 
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "webhook %q, trouble %v, downtime %v, rescan %v, formats %s, %d workers, latency %v, the service's rate %v\n",
-		p.hooks, p.level, p.downtime, p.rescan, p.formats, p.workers, p.latency, p.boxRate)
+	fmt.Fprintf(&b, "webhook %q, trouble %v, downtime %v, rescan %v, formats %s, %d pages a day, %d workers, latency %v, the service's rate %v\n",
+		p.hooks, p.level, p.downtime, p.rescan, p.formats, p.daily, p.workers, p.latency, p.boxRate)
 	for _, t := range p.steps {
 		fmt.Fprintf(&b, "%v\n", t)
 	}
@@ -93,11 +97,11 @@ status: {listen: ""}
 state: %s
 workers: %d
 folders:
-- {path: %s, formats: %s, watch: poll, quiet: %v, rescan: %v}
+- {path: %s, formats: %s, watch: poll, quiet: %v, rescan: %v, limits: {pages_per_day: %d}}
 - {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, originals: {done: %s}%s}
 - {path: %s, formats: [txt], watch: poll, quiet: %v, rescan: %v, spool: true}
 %s`, goodToken, filepath.Join(filepath.Dir(world), "state0"), p.workers,
-		filepath.Join(world, "a"), p.formats, quiet, p.rescan,
+		filepath.Join(world, "a"), p.formats, quiet, p.rescan, p.daily,
 		filepath.Join(world, "b"), quiet, p.rescan, filepath.Join(world, "done"), prompt,
 		filepath.Join(world, "c"), quiet, p.rescan, p.hookConfig(filepath.Dir(world)))
 }
@@ -229,9 +233,20 @@ func newPlan(seed uint64) plan {
 	if p.lags = r.IntN(20) == 0; p.lags {
 		add(step{at: at(), do: "outage", path: "list", to: "lag 2h", d: time.Hour})
 	}
-	slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.at - b.at) })
+	sortSteps(p.steps)
 	p.hooks = pick(r, "", "signed", "path")
+	p.daily = pick(r, 0, 0, 0, 0, 2, 3, mostLeaves)
+	if r.IntN(4) == 0 {
+		for range 1 + r.IntN(3) {
+			add(step{at: at(), do: "profile", path: pick(r, "c", "c/sub"), to: pick(r, "formats: [json]", "formats: [txt, json]", "formats: [", "")})
+		}
+		sortSteps(p.steps)
+	}
 	return p
+}
+
+func sortSteps(steps []step) {
+	slices.SortStableFunc(steps, func(a, b step) int { return int(a.at - b.at) })
 }
 
 // A trouble is one way in which a call can go wrong.
@@ -382,6 +397,8 @@ func (s *simulation) take(t step) {
 		s.mu.Unlock()
 	case "reload":
 		s.reload(t.to)
+	case "profile":
+		s.profile(t.path, t.to)
 	case "tidy":
 		s.tidy()
 	case "foreign":
@@ -737,6 +754,24 @@ func (s *simulation) mount(all bool) {
 		delete(s.gone, root)
 		s.back[root] = now
 	}
+}
+
+// profile has a user say, in the folder itself, what becomes of the scans in it.
+func (s *simulation) profile(dir, text string) {
+	if s.folderGone(dir) {
+		return
+	}
+	path := filepath.Join(s.at(dir), config.ProfileName)
+	err := os.Remove(path)
+	if text != "" {
+		if err = os.MkdirAll(s.at(dir), 0o755); err == nil {
+			err = os.WriteFile(path, []byte(text), 0o644)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.violated("a user cannot write a profile: %v", err)
+	}
+	s.profiles[dir] = profile{text, time.Now()}
 }
 
 // uploadForeign has somebody else use the same account.

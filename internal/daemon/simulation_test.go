@@ -225,6 +225,7 @@ type simulation struct {
 	faulted  map[string]map[string]int // by mark, what went wrong how often
 	marks    map[string]string         // document → mark
 	billed   map[string][]string       // mark → documents
+	spent    map[string]map[string]int // mark → pages by day
 	expires  map[string]time.Time      // document → when it deletes itself
 	settled  map[string]*content       // by digest, what users ever wrote
 	parts    map[string]string         // digests of what was sent of books → of the books
@@ -234,6 +235,8 @@ type simulation struct {
 
 	// What follows is the plan's own.
 	digests  map[string]string   // mark → digest
+	roots    map[string]string   // mark → the folder of its job
+	profiles map[string]profile  // by the folder that has it
 	earlier  map[string][]string // path → digests that users took away from there
 	files    map[string]*file    // by path below the world: what users left there
 	drops    []*drop
@@ -322,7 +325,7 @@ func newSimulation(dir string, p plan) *simulation {
 		plan: p, dir: dir, world: filepath.Join(dir, "world"), state: filepath.Join(dir, "state0"),
 		story: &story{began: time.Now()}, figures: newFigures(),
 		luck: rand.New(rand.NewPCG(p.seed, 2)), level: p.level,
-		faulted: map[string]map[string]int{}, marks: map[string]string{}, billed: map[string][]string{},
+		faulted: map[string]map[string]int{}, marks: map[string]string{}, billed: map[string][]string{}, spent: map[string]map[string]int{}, roots: map[string]string{}, profiles: map[string]profile{},
 		expires: map[string]time.Time{}, settled: map[string]*content{}, parts: map[string]string{},
 		broken: map[string]bool{}, digests: map[string]string{}, earlier: map[string][]string{}, files: map[string]*file{}, edited: map[string]string{}, restless: map[string]bool{},
 		asked: map[string]int{}, handled: map[string]bool{}, taken: map[string]bool{}, gone: map[string]time.Time{}, back: map[string]time.Time{},
@@ -622,6 +625,10 @@ func (s *simulation) documentsMade() {
 		s.marks[d.ID] = mark
 		if !seen && mark != "" {
 			s.billed[mark] = append(s.billed[mark], d.ID)
+			if s.spent[mark] == nil {
+				s.spent[mark] = map[string]int{}
+			}
+			s.spent[mark][now.Local().Format(time.DateOnly)] += d.Pages
 		}
 		c := s.settled[d.Digest]
 		if whole := s.parts[d.Digest]; whole != "" {
