@@ -2,6 +2,33 @@ package main
 
 // mutations is the table of what is tried.
 var mutations = []mutation{
+	// What a folder asks for.
+	{
+		name: "a limit of pages lets everything pass", guard: "no more is paid for than a day may cost",
+		file: "queue/limits.go", old: "return most > 0 && used+way > 0 && used+way+j.rest() > most", new: "return most < 0 && used+way > 0 && used+way+j.rest() > most",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+	{
+		name: "pages on the wire do not count", guard: "no more is paid for than a day may cost",
+		file: "queue/limits.go", old: "s, way := t.spending(folder), t.reserved(folder, j.ID)", new: "s, way := t.spending(folder), 0*t.reserved(folder, j.ID)",
+		pkg: "queue", tests: "Limit",
+	},
+	{
+		name: "who looks into a new scan hides that a profile has changed", guard: "a scan is made into what its folder asks for",
+		file: "internal/daemon/intake.go", old: "if _, known := s.of[path]; !known {", new: "if _, known := s.of[path]; !known || known {",
+		pkg: "internal/daemon", tests: "^TestStamps$",
+	},
+	{
+		name: "a scan of which only the copy is left is dropped when its folder asks for other work", guard: "lost",
+		file: "queue/add.go", old: "\t\t\t\tcase j.Spooled:\n", new: "\t\t\t\tcase j.Spooled && j.Attempts < 0:\n",
+		pkg: "queue", tests: "^TestConfigureKeepsCopies$",
+	},
+	{
+		name: "a profile that cannot be understood is passed over", guard: "a scan is made into what its folder asks for",
+		file: "internal/daemon/daemon.go", old: "scans[i].Options, scans[i].Profile = optionsOf(w[i].folder), w[i].hold", new: "scans[i].Options, scans[i].Profile = optionsOf(w[i].folder), nil",
+		pkg: "internal/daemon", tests: "^TestSimulation$",
+	},
+
 	// Nothing is paid twice.
 	{
 		name: "an upload that was never answered is not looked for", guard: "paid twice",
