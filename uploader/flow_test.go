@@ -194,6 +194,29 @@ func TestAcceptedAndNotListed(t *testing.T) {
 	})
 }
 
+// TestCameLater: which documents in the list prove that an upload before them is listed.
+func TestCameLater(t *testing.T) {
+	sent := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	job := queue.Job{ID: 1, Sent: sent}
+	parts := []queue.Part{{From: 1, To: 2}, {From: 3, To: 4}}
+	for _, tt := range []struct {
+		name  string
+		owner queue.Job
+		want  bool
+	}{
+		{"nobody's", queue.Job{}, false},
+		{"its own", queue.Job{ID: 1, Document: "doc", Sent: sent.Add(time.Second)}, false},
+		{"another's, before it", queue.Job{ID: 2, Document: "doc", Sent: sent.Add(-time.Second)}, false},
+		{"another's, after it", queue.Job{ID: 2, Document: "doc", Sent: sent.Add(time.Second)}, true},
+		{"the last part of another", queue.Job{ID: 2, Document: "doc", Parts: parts, Sent: sent.Add(time.Second)}, true},
+		{"an earlier part of another, the last of which came after it", queue.Job{ID: 2, Document: "last", Parts: parts, Sent: sent.Add(time.Second)}, false},
+	} {
+		if got := cameLater(hwocr.Document{ID: "doc"}, tt.owner, job); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestLater has a later upload prove that an earlier one did not arrive.
 func TestLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

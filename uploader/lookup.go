@@ -147,10 +147,7 @@ func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
 		mark, _ := us.Find(d.Name)
 		names.row(d, mark, owner)
 		times.row(d, owner)
-		last := len(owner.Parts) == 0 || owner.Document == d.ID // of an earlier part Sent says nothing
-		if known && owner.ID != j.ID && last && owner.Sent.After(j.Sent) {
-			s.later = true
-		}
+		s.later = s.later || cameLater(d, owner, j)
 		if mark == j.Mark && (!known || owner.ID == j.ID) {
 			s.marked = append(s.marked, d)
 		}
@@ -164,6 +161,13 @@ func (u *Uploader) lookOnce(ctx context.Context, j queue.Job) (sight, error) {
 	}
 	s.nameless = names.nameless()
 	return s, nil
+}
+
+// cameLater reports whether the document, which owner has, is of an upload of ours that
+// began after the job's. Of an earlier part of a scan nobody knows when that was.
+func cameLater(d hwocr.Document, owner, j queue.Job) bool {
+	last := len(owner.Parts) == 0 || owner.Document == d.ID
+	return owner.ID != 0 && owner.ID != j.ID && last && owner.Sent.After(j.Sent)
 }
 
 // A clock is what a list shows of the service's time stamps. They bound a look
