@@ -312,7 +312,7 @@ type Limit struct {
 type Status struct {
 	Version string    `json:"version"`
 	Now     time.Time `json:"now"`
-	Started time.Time `json:"started"`
+	Started time.Time `json:"started,omitzero"` // zero where no daemon answers
 	State   string    `json:"state_folder"`
 	Service string    `json:"service"` // the address of the API
 

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"os"
 
 	"scandrop/internal/config"
 	"scandrop/internal/mount"
@@ -15,10 +14,7 @@ import (
 // through all hot folders that answer, which may take a while.
 func CheckEvents(c *config.Config) (what, hint string, err error) {
 	needed := 0
-	for _, f := range c.Folders {
-		if !inTime(func() { _, _ = os.Stat(f.Path) }, nil) {
-			continue // it hangs, which is said of the folder
-		}
+	for _, f := range answering(c.Folders, stat) { // that one hangs is said of the folder
 		needed += watcher.Watches(watcher.Folder{
 			Path: f.Path, Recursive: f.Recursive, Exclude: f.Exclude,
 			Poll: f.Watch == "poll" || f.Watch != "events" && mount.Silent(f.Path) != "",

@@ -59,13 +59,11 @@ func (h *hung) add(folder string, n int) int {
 func newFiles(state string, folders []config.Folder) files {
 	f := files{state: state, spool: newSpool(state), links: &sync.Map{}, hung: &hung{calls: map[string]int{}}, tried: &tried{at: map[string]time.Time{}},
 		stamps: &stamps{of: map[string]stamp{}}}
-	for _, folder := range folders {
-		inTime(func() {
-			if opened, err := f.hot(folder.Path); err == nil {
-				opened.Close()
-			}
-		}, nil)
-	}
+	answering(folders, func(path string) {
+		if opened, err := f.hot(path); err == nil {
+			opened.Close()
+		}
+	})
 	return f
 }
 

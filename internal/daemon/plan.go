@@ -267,21 +267,18 @@ func Backlogs(ctx context.Context, c *config.Config, tool pages.Tool, within tim
 	if err != nil {
 		return nil, err
 	}
-	fresh := map[string]bool{}
+	var folders []config.Folder
 	for _, f := range c.Folders {
-		fresh[f.Path] = f.Existing != "ignore" && (q == nil || !q.Introduced(f.Path))
+		if f.Existing != "ignore" && (q == nil || !q.Introduced(f.Path)) {
+			folders = append(folders, f)
+		}
 	}
 	if q != nil { // whoever runs wants it, and a folder may hang
 		if err := q.Close(); err != nil {
 			return nil, err
 		}
 	}
-	var folders []config.Folder
-	for _, f := range c.Folders {
-		if fresh[f.Path] && inTime(func() { _, _ = os.Stat(f.Path) }, nil) {
-			folders = append(folders, f)
-		}
-	}
+	folders = answering(folders, stat)
 	if len(folders) == 0 {
 		return nil, nil
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -182,6 +184,26 @@ func inTime(f, late func()) bool {
 		return false
 	}
 }
+
+// answering asks all folders at once, by a call of ask for each, and returns those that
+// answered in time.
+func answering(folders []config.Folder, ask func(path string)) []config.Folder {
+	answered := make([]bool, len(folders))
+	var all sync.WaitGroup
+	for i, f := range folders {
+		all.Go(func() { answered[i] = inTime(func() { ask(f.Path) }, nil) })
+	}
+	all.Wait()
+	var those []config.Folder
+	for i, f := range folders {
+		if answered[i] {
+			those = append(those, f)
+		}
+	}
+	return those
+}
+
+func stat(path string) { _, _ = os.Stat(path) }
 
 // usable tells of hot folders that are there and cannot be used: such as are full, may
 // not be written, or do not answer. It does not wait for them.

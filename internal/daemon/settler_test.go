@@ -107,3 +107,20 @@ func TestTroubles(t *testing.T) {
 	d.tryFolder(path)
 	said(1)
 }
+
+// Folders that hang are waited for once, not one after the other.
+func TestAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folders := []config.Folder{{Path: "hangs"}, {Path: "slow"}, {Path: "hangs, too"}, {Path: "quick"}}
+		delay := map[string]time.Duration{"hangs": 2 * hangTime, "hangs, too": 3 * hangTime, "slow": hangTime - time.Second}
+		began := time.Now()
+		got := answering(folders, func(path string) { time.Sleep(delay[path]) })
+		if len(got) != 2 || got[0].Path != "slow" || got[1].Path != "quick" {
+			t.Errorf("%v answer, want slow and quick", got)
+		}
+		if d := time.Since(began); d != hangTime {
+			t.Errorf("it took %v, want %v", d, hangTime)
+		}
+		time.Sleep(3 * hangTime)
+	})
+}
