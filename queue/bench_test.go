@@ -2,7 +2,9 @@ package queue
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 )
 
@@ -61,4 +63,33 @@ func BenchmarkSeen(b *testing.B) {
 			b.Fatal(seen, err)
 		}
 	}
+}
+
+// BenchmarkVerify reads a whole file of scans that are done.
+func BenchmarkVerify(b *testing.B) {
+	const jobs = 20_000
+	path := filepath.Join(b.TempDir(), "queue.db")
+	q := openAt(b, Config{Path: path})
+	_, err := q.Replay(func(yield func(Entry, error) bool) {
+		for i, s := range numbered(jobs) {
+			j := Job{
+				ID: uint64(i + 1), State: Done, Folder: s.Folder, Path: s.Path, Size: s.Size, ModTime: s.ModTime, Content: s.Content, Ext: s.Ext,
+				Options: s.Options, Identity: Identity(s.Content, s.Options), Mark: "sdAAAA-aaaaaaaaaaaaaaaa", Pages: 1, Source: fmt.Sprintf("doc%010d", i),
+				Results: []Result{{Format: "txt", Path: s.Path + ".txt", Content: s.Content}},
+				Added:   noon, Sent: noon, Uploaded: noon, Collected: noon, Finished: noon, Deleted: noon,
+			}
+			if !yield(Entry{Seq: j.ID, At: noon, Job: j, Paid: 1}, nil) {
+				return
+			}
+		}
+	}, Head{})
+	if err := errors.Join(err, q.Close()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if n, err := Verify(path); n != jobs || err != nil {
+			b.Fatal(n, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*jobs), "ns/scan")
 }

@@ -112,7 +112,7 @@ func (t *tx) verify() (jobs int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var due, contents, documents int
+	var due, contents, documents, paths int
 	counts := map[string]uint64{}
 	err = t.bucket(bucketJobs).ForEach(func(k, record []byte) error {
 		j, err := decode(record)
@@ -135,6 +135,9 @@ func (t *tx) verify() (jobs int, err error) {
 			if t.get(bucketDue, key) == nil {
 				return fmt.Errorf("job %d is not in the due index", j.ID)
 			}
+		}
+		if p, ok := t.path(j.Path); ok && p.job == j.ID {
+			paths++
 		}
 		if t.get(bucketStates, stateKey(j.State, j.ID)) == nil {
 			return fmt.Errorf("job %d is not in the index of states", j.ID)
@@ -180,6 +183,7 @@ func (t *tx) verify() (jobs int, err error) {
 			return jobs, err
 		}
 	}
+	led := 0
 	return jobs, errors.Join(
 		t.bucket(bucketCounts).ForEach(func(k, v []byte) error {
 			if len(v) != 8 || parseID(v) != counts[string(k)] {
@@ -193,14 +197,17 @@ func (t *tx) verify() (jobs int, err error) {
 			switch {
 			case !ok:
 				return fmt.Errorf("paths: the entry of %q is not whole", k)
-			case p.job == 0:
-				return nil
-			}
-			if j, err := t.job(p.job); err != nil || j.Path != string(k) {
-				return fmt.Errorf("paths: %q leads to job %d, which lies at %q", k, p.job, j.Path)
+			case p.job != 0:
+				led++
 			}
 			return nil
 		}),
+		func() error { // each job that a path leads to was seen to lie there
+			if led != paths {
+				return fmt.Errorf("paths: %d lead to a job that lies elsewhere, or to none", led-paths)
+			}
+			return nil
+		}(),
 		t.bucket(bucketNames).ForEach(func(k, v []byte) error {
 			if len(v) != 8 {
 				return fmt.Errorf("names: the entry of %q is not whole", k)
