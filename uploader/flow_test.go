@@ -194,6 +194,37 @@ func TestAcceptedAndNotListed(t *testing.T) {
 	})
 }
 
+// TestNaming: when a list proves that the service does not give our names back.
+func TestNaming(t *testing.T) {
+	type row struct {
+		name, mark string
+		owner      queue.Job
+	}
+	job := queue.Job{ID: 1, Mark: "ours"}
+	for _, tt := range []struct {
+		what     string
+		rows     []row
+		nameless bool
+	}{
+		{"nothing", nil, false},
+		{"a stranger's, with its name", []row{{name: "a.pdf"}}, false},
+		{"a stranger's, without", []row{{}}, true},
+		{"ours, under its mark", []row{{"a.ours.pdf", "ours", job}, {}}, false},
+		{"ours, without its mark", []row{{"document 1", "", job}}, true},
+		{"one of ours, without its mark, among strangers", []row{{"document 1", "", job}, {name: "a.pdf"}}, true},
+		{"what is left of an earlier upload", []row{{"a.earlier.pdf", "earlier", job}}, false},
+		{"that, and a stranger's", []row{{"a.earlier.pdf", "earlier", job}, {name: "b.pdf"}}, false},
+	} {
+		var n naming
+		for _, r := range tt.rows {
+			n.row(hwocr.Document{Name: r.name}, r.mark, r.owner)
+		}
+		if got := n.nameless(); got != tt.nameless {
+			t.Errorf("%s: %v, want %v", tt.what, got, tt.nameless)
+		}
+	}
+}
+
 // TestCameLater: which documents in the list prove that an upload before them is listed.
 func TestCameLater(t *testing.T) {
 	sent := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

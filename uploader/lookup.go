@@ -111,7 +111,7 @@ func (n *naming) row(d hwocr.Document, mark string, owner queue.Job) {
 	case owner.ID == 0:
 	case owner.Bears(mark):
 		n.knownNamed = true
-	default:
+	case mark == "": // else it is left of an earlier upload of the job, under the mark of that
 		n.knownNameless = true
 	}
 }

@@ -326,6 +326,7 @@ func (s *simulation) finish() {
 	var idle time.Time // since when
 	for ; ; wait = min(2*wait, 20*time.Minute) {
 		s.pass(time.Now().Add(wait))
+		s.settleDoubts()
 		now := time.Now()
 		switch work := s.atWork(); {
 		case work == "" && !idle.IsZero() && now.Sub(idle) >= scanned:
@@ -340,6 +341,30 @@ func (s *simulation) finish() {
 		case work != "":
 			idle = time.Time{}
 		}
+	}
+}
+
+// settleDoubts has a person retry the scans of which the service has twice said, without
+// an id, that it took them, and did not.
+func (s *simulation) settleDoubts() {
+	q := s.queue()
+	if q == nil {
+		return
+	}
+	for j, err := range q.All(queue.Filter{States: []queue.State{queue.Doubtful}}) {
+		if err != nil || !j.Due.IsZero() || !strings.Contains(j.Error, "has twice said") {
+			continue // what cannot be read is told by others
+		}
+		s.mu.Lock()
+		f := s.faulted[j.Sends().Mark]
+		said := f["upload empty"] + f["upload garbage"] + f["upload short"]
+		s.mu.Unlock()
+		if said < 2 {
+			continue
+		}
+		s.asked[j.Content.String()]++
+		_, err := q.Retry(j.ID, false)
+		s.story.tell("    job %d is retried, as a person is asked to: %v", j.ID, err)
 	}
 }
 
