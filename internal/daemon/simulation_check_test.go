@@ -90,6 +90,14 @@ func (s *simulation) checkNoticed() {
 	}
 }
 
+// note notes whose a mark is. A job of the same content that is not sent bears it, too.
+func (s *simulation) note(mark string, j queue.Job) {
+	s.digests[mark] = j.Content.String()
+	if _, known := s.roots[mark]; !known {
+		s.roots[mark] = j.Folder
+	}
+}
+
 // checkPaid checks P3.
 func (s *simulation) checkPaid() {
 	if q := s.queue(); q != nil {
@@ -98,9 +106,9 @@ func (s *simulation) checkPaid() {
 				s.violated("the queue cannot be read: %v", err)
 				break
 			}
-			s.digests[j.Mark], s.roots[j.Mark] = j.Content.String(), j.Folder
+			s.note(j.Mark, j)
 			for _, part := range j.Parts {
-				s.digests[part.Mark], s.roots[part.Mark] = j.Content.String(), j.Folder
+				s.note(part.Mark, j)
 			}
 		}
 	}
