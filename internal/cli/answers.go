@@ -111,11 +111,12 @@ func (a *app) listOf(ctx context.Context, conf *config.Config, clock *clock) ([]
 	return documents, err
 }
 
-// namesLost reports whether the document is one of ours and has lost our mark.
+// namesLost reports whether the document is one of ours and has lost our mark. One that is
+// left of an earlier upload of its job bears another mark than the job does now.
 func namesLost(q *queue.Queue, d document) bool {
 	j, err := q.ByDocument(d.ID)
 	ours, _ := q.Installation().Find(filepath.Base(d.Name))
-	return err == nil && j.Mark != "" && !j.Bears(ours)
+	return err == nil && j.Mark != "" && ours == ""
 }
 
 // A clock reads the service's clock from its answers.
