@@ -93,7 +93,7 @@ func (s *simulation) checkNoticed() {
 // note notes whose a mark is. A job of the same content that is not sent bears it, too.
 func (s *simulation) note(mark string, j queue.Job) {
 	s.digests[mark] = j.Content.String()
-	if _, known := s.roots[mark]; !known {
+	if j.Twin == 0 && !j.Sent.IsZero() {
 		s.roots[mark] = j.Folder
 	}
 }
