@@ -58,7 +58,8 @@ func TestMain(m *testing.M) {
 //	service left N             it holds that many documents
 //	service calls OP MOST      there were at most that many calls of an operation
 //	plant NAME WHOSE           uploads a document past scandrop: ours, namesake, other, stranger, or a scan
-//	configure FILE             puts the service's address in place of $URL
+//	configure FILE             puts the service's address in place of $URL, and no page where none is named
+//	nopage FILE                has a configuration serve no page
 //	listen NAME...             somebody else listens on ports, which are $NAME from now on
 //	older FILE                 makes the queue file one of the version before
 //	newer FILE                 and one of a version that does not exist yet
@@ -83,14 +84,14 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SAMPLES", samples)
 			e.Setenv("PACKAGED", filepath.Join(filepath.Dir(filepath.Dir(samples)), "internal", "config", "packaged.yaml"))
 			e.Setenv("SCANDROP_TOKEN", "secret-token")
-			config := fmt.Sprintf("api: {url: %q, rate: 1000, burst: 1000, doubt: 1s}\nstate: state\nfolders:\n- path: scans\n  quiet: 10ms\n", server.URL+"/api/v2")
+			config := fmt.Sprintf("api: {url: %q, rate: 1000, burst: 1000, doubt: 1s}\nstatus: {listen: \"\"}\nstate: state\nfolders:\n- path: scans\n  quiet: 10ms\n", server.URL+"/api/v2")
 			if err := os.Mkdir(filepath.Join(e.WorkDir, "scans"), 0o755); err != nil {
 				return err
 			}
 			return os.WriteFile(filepath.Join(e.WorkDir, "c.yaml"), []byte(config), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
+			"exits": exits, "until": until, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "nopage": noPageIn, "plant": plant,
 			"listen": listen, "older": version(1), "newer": version(1000),
 		},
 	})
@@ -250,7 +251,20 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 func configure(ts *testscript.TestScript, _ bool, files []string) {
 	for _, name := range files {
 		text := strings.NewReplacer("$URL", ts.Getenv("URL"), "$PORT", ts.Getenv("PORT"), "$OTHER", ts.Getenv("OTHER")).Replace(ts.ReadFile(name))
+		if !strings.Contains(text, "status:") {
+			text += "\n" + noPage
+		}
 		check(ts, os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// noPage keeps a configuration off the usual address, which a scandrop that is installed
+// on the machine has, or another script.
+const noPage = `status: {listen: ""}` + "\n"
+
+func noPageIn(ts *testscript.TestScript, _ bool, files []string) {
+	for _, name := range files {
+		check(ts, os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)+"\n"+noPage), 0o600))
 	}
 }
 
