@@ -23,7 +23,8 @@ import (
 // A contender sees the scans of a folder through: upload, wait, download, delete.
 type contender struct {
 	name    string
-	most    int // scans that it is given of a load, as it is so slow; 0: all
+	uploads bool // it can do nothing else, and brings the scans to the inbox
+	most    int  // scans that it is given of a load, as it is so slow; 0: all
 	skip    func(row) bool
 	command func(ctx context.Context, work, scans, url string, r row) (*exec.Cmd, error)
 }
@@ -48,7 +49,7 @@ func contenders(binary string) []contender {
 	}
 	limited := func(r row) bool { return r.Rate > 0 } // they do not know what a 429 is
 	return []contender{
-		{"scandrop", 0, nil, func(ctx context.Context, work, scans, url string, r row) (*exec.Cmd, error) {
+		{"scandrop", false, 0, nil, func(ctx context.Context, work, scans, url string, r row) (*exec.Cmd, error) {
 			perSecond := 100_000.
 			if r.Rate > 0 {
 				perSecond = r.Rate
@@ -61,16 +62,29 @@ func contenders(binary string) []contender {
 			}
 			return exec.CommandContext(ctx, binary, "run", "--once", "--config", config), nil
 		}},
-		{"find, xargs -P 8 and curl", 40, nil, shell(`find . -name '*.gif' -print0 | xargs -0 -P 8 -n 1 %s`)},
-		{"a loop of find and curl", 40, nil, shell(`find . -name '*.gif' -print0 | while IFS= read -r -d '' f; do %s "$f"; done`)},
-		{"a Python script, 8 threads", 0, limited, func(ctx context.Context, _, scans, url string, r row) (*exec.Cmd, error) {
+		{"find, xargs -P 8 and curl", false, 40, nil, shell(`find . -name '*.gif' -print0 | xargs -0 -P 8 -n 1 %s`)},
+		{"a loop of find and curl", false, 40, nil, shell(`find . -name '*.gif' -print0 | while IFS= read -r -d '' f; do %s "$f"; done`)},
+		{"a Python script, 8 threads", false, 0, limited, func(ctx context.Context, _, scans, url string, r row) (*exec.Cmd, error) {
 			cmd := exec.CommandContext(ctx, "python3", "-c", onePython+pollScript, url+"/api/v2", strings.Join(r.Formats, ","))
 			cmd.Dir = scans
 			return cmd, nil
 		}},
-		{"a bare Go loop that syncs its results", 0, limited, bareLoop("synced")},
-		{"a bare Go loop", 0, limited, bareLoop("unsynced")},
+		{"a bare Go loop that syncs its results", false, 0, limited, bareLoop("synced")},
+		{"a bare Go loop", false, 0, limited, bareLoop("unsynced")},
+		{"rclone move, 8 at once, uploads only", true, 0, limited, func(ctx context.Context, _, scans, url string, _ row) (*exec.Cmd, error) {
+			return rclone(ctx, "exec "+rcloneMove, scans, url), nil
+		}},
 	}
+}
+
+// rcloneMove brings what lies in the folder to the inbox.
+const rcloneMove = `rclone move --config "" --transfers 8 --include '*.gif' . :webdav:`
+
+func rclone(ctx context.Context, line, scans, url string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "bash", "-c", line)
+	cmd.Dir = scans
+	cmd.Env = append(os.Environ(), "RCLONE_WEBDAV_URL="+url+"/inbox")
+	return cmd
 }
 
 func bareLoop(how string) func(context.Context, string, string, string, row) (*exec.Cmd, error) {

@@ -46,12 +46,16 @@ type stage struct {
 	names       []string // in their order
 }
 
+// A liveContender is a contender that runs all the time; see [contender].
+type liveContender struct {
+	name    string
+	uploads bool
+	command func(*stage) (*exec.Cmd, error)
+}
+
 // live are the contenders that watch a folder. They are given what lies there already,
 // as long as it has no result.
-func live(binary string) []struct {
-	name    string
-	command func(*stage) (*exec.Cmd, error)
-} {
+func live(binary string) []liveContender {
 	shell := func(line string) func(*stage) (*exec.Cmd, error) {
 		return func(s *stage) (*exec.Cmd, error) {
 			one := filepath.Join(s.work, "one.sh")
@@ -64,20 +68,20 @@ func live(binary string) []struct {
 			return cmd, nil
 		}
 	}
-	return []struct {
-		name    string
-		command func(*stage) (*exec.Cmd, error)
-	}{
-		{"scandrop", func(s *stage) (*exec.Cmd, error) {
+	return []liveContender{
+		{"scandrop", false, func(s *stage) (*exec.Cmd, error) {
 			config := filepath.Join(s.work, "scandrop.yaml")
 			text := fmt.Sprintf("api: {url: %q, token: bench, rate: 100000, burst: 5}\nstate: %q\nworkers: %d\nstatus: {listen: \"\"}\nfolders:\n- {path: %q, formats: [txt]}\n",
 				s.server.url+"/api/v2", filepath.Join(s.work, "state"), workers, s.scans)
 			return exec.CommandContext(s.ctx, binary, "run", "--config", config), os.WriteFile(config, []byte(text), 0o600)
 		}},
-		{"inotifywait, xargs -P 8 and curl", shell(`{ find . -name '*.gif'; exec inotifywait -m -q -e close_write -e moved_to --include '\.gif$' --format %f .; } | xargs -d '\n' -P 8 -n 1 "$ONE"`)},
-		{"a loop of find and curl", shell(`while :; do find . -name '*.gif' | while IFS= read -r f; do "$ONE" "$f"; done; sleep 1; done`)},
-		{"a Python script with watchdog", func(s *stage) (*exec.Cmd, error) {
+		{"inotifywait, xargs -P 8 and curl", false, shell(`{ find . -name '*.gif'; exec inotifywait -m -q -e close_write -e moved_to --include '\.gif$' --format %f .; } | xargs -d '\n' -P 8 -n 1 "$ONE"`)},
+		{"a loop of find and curl", false, shell(`while :; do find . -name '*.gif' | while IFS= read -r f; do "$ONE" "$f"; done; sleep 1; done`)},
+		{"a Python script with watchdog", false, func(s *stage) (*exec.Cmd, error) {
 			return exec.CommandContext(s.ctx, watchdogPython(), "-c", onePython+watchPython, s.server.url+"/api/v2", "txt"), nil
+		}},
+		{"a loop of rclone move, uploads only", true, func(s *stage) (*exec.Cmd, error) {
+			return rclone(s.ctx, "while :; do "+rcloneMove+" --min-age 2s; sleep 1; done", s.scans, s.server.url), nil
 		}},
 	}
 }
@@ -106,7 +110,7 @@ func runLive(ctx context.Context, dir, binary, only string) error {
 				fmt.Println("\n| what happens | with | lost | twice | wrong | left there | |")
 				fmt.Println("| --- | --- | ---: | ---: | ---: | ---: | --- |")
 			}
-			o, note, err := liveThrough(ctx, dir, st, c.command)
+			o, note, err := liveThrough(ctx, dir, st, c)
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", st.row.Name, c.name, err)
 			}
@@ -116,7 +120,7 @@ func runLive(ctx context.Context, dir, binary, only string) error {
 	return nil
 }
 
-func liveThrough(ctx context.Context, dir string, st story, command func(*stage) (*exec.Cmd, error)) (o outcome, note string, err error) {
+func liveThrough(ctx context.Context, dir string, st story, c liveContender) (o outcome, note string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	work, err := os.MkdirTemp(dir, "live-")
@@ -124,7 +128,7 @@ func liveThrough(ctx context.Context, dir string, st story, command func(*stage)
 		return o, "", err
 	}
 	defer os.RemoveAll(work)
-	s := &stage{ctx: ctx, work: work, scans: filepath.Join(work, "scans"), row: st.row, command: command,
+	s := &stage{ctx: ctx, work: work, scans: filepath.Join(work, "scans"), row: st.row, command: c.command,
 		texts: map[string]string{}, contents: map[string][]byte{}}
 	if err := os.Mkdir(s.scans, 0o700); err != nil {
 		return o, "", err
@@ -145,7 +149,7 @@ func liveThrough(ctx context.Context, dir string, st story, command func(*stage)
 	}
 	s.end(false)
 	o.row = st.row
-	if err := s.server.tell(ctx, &o); err != nil {
+	if err := s.server.tell(ctx, &o, c.uploads); err != nil {
 		return o, "", err
 	}
 	o.judge(s.scans, s.texts)

@@ -1,7 +1,7 @@
 // Command bench sees the same scans through with scandrop and with what people use
 // instead, one after the other, against the sandbox in a process of its own, and
-// prints a table of what that took. It needs Linux, curl, jq, inotifywait, and a Python with
-// the watchdog module.
+// prints a table of what that took. It needs Linux, curl, jq, inotifywait, rclone, and a
+// Python with the watchdog module.
 //
 //	go run ./internal/bench [-svg FILE] [-only WORDS] [-scans N]
 //	go run ./internal/bench scale [-known N] [-waiting N] [-only NAME]
@@ -13,7 +13,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -43,7 +42,11 @@ var rows = []row{
 	{"200 scans, 2 formats, 2 s", 200, 100 << 10, []string{"txt", "docx"}, 2 * time.Second, 0},
 	{"30 scans, 2 requests a second", 30, 100 << 10, []string{"txt"}, 2 * time.Second, 2},
 	{"16 scans of 19 MB", 16, 19_000_000, []string{"txt"}, 20 * time.Millisecond, 0},
+	{backlog, 100_000, 1 << 10, []string{"txt"}, 0, 0},
 }
+
+// backlog takes so long that it is run only if -scans allows its number.
+const backlog = "100,000 scans of 1 kB that wait"
 
 // workers is how many scans each contender that can works on at once.
 const workers = 8
@@ -55,11 +58,12 @@ type outcome struct {
 	took, cpu  time.Duration
 	memory     int64 // bytes, at the peak, of its largest process
 	requests   int
-	refused    int // 429
-	lost       int // results that are not there
-	twice      int // uploads beyond one a scan
-	wrong      int // results that are another scan's
-	left       int // documents that are still at the service
+	refused    int               // 429
+	lost       int               // results that are not there
+	twice      int               // uploads beyond one a scan
+	wrong      int               // results that are another scan's
+	left       int               // documents that are still at the service
+	arrived    map[string]string // at the inbox, of a contender that only uploads
 	incomplete bool
 }
 
@@ -80,6 +84,7 @@ func main() {
 	only := flag.String("only", "", "only rows and contenders whose name holds these `words`")
 	most := flag.Int("scans", 1000, "at most so many `scans` a load")
 	flag.Parse()
+	rows = slices.DeleteFunc(rows, func(r row) bool { return r.Name == backlog && r.Scans > *most })
 	for i, r := range rows {
 		if r.Scans > *most {
 			rows[i].Name = strings.Replace(r.Name, "1,000", fmt.Sprint(*most), 1)
@@ -156,8 +161,11 @@ func build(ctx context.Context, dir string) (binary string, err error) {
 	return binary, nil
 }
 
-// longest bounds what a contender may take for a row.
-const longest = 5 * time.Minute
+// longest bounds what anything may take, and perScan is added for the scans of a load.
+const (
+	longest = 5 * time.Minute
+	perScan = 10 * time.Millisecond
+)
 
 // measure runs a contender over a fresh folder against a fresh sandbox.
 func measure(ctx context.Context, dir string, r row, c contender) (o outcome, err error) {
@@ -181,7 +189,7 @@ func measure(ctx context.Context, dir string, r row, c contender) (o outcome, er
 	}
 	defer s.stop()
 
-	bounded, cancel := context.WithTimeout(ctx, longest)
+	bounded, cancel := context.WithTimeout(ctx, longest+time.Duration(r.Scans)*perScan)
 	defer cancel()
 	cmd, err := c.command(bounded, work, scans, s.url, r)
 	if err != nil {
@@ -202,7 +210,7 @@ func measure(ctx context.Context, dir string, r row, c contender) (o outcome, er
 		return o, fmt.Errorf("%w\n%s", err, said.String())
 	}
 	o.cpu, o.memory = usage(cmd.ProcessState)
-	if err := s.tell(ctx, &o); err != nil {
+	if err := s.tell(ctx, &o, c.uploads); err != nil {
 		return o, err
 	}
 	o.judge(scans, texts)
@@ -210,8 +218,21 @@ func measure(ctx context.Context, dir string, r row, c contender) (o outcome, er
 }
 
 // judge counts the results that are missing and those that are another scan's, and, of
-// the uploads in twice, those beyond one a scan.
+// the uploads in twice, those beyond one a scan. Of who only uploads, what counts is what
+// has arrived.
 func (o *outcome) judge(scans string, texts map[string]string) {
+	if o.arrived != nil {
+		for name, text := range texts {
+			switch got, there := o.arrived[name]; {
+			case !there:
+				o.lost++
+			case got != text:
+				o.wrong++
+			}
+		}
+		o.twice = max(0, o.twice-(o.row.Scans-o.lost))
+		return
+	}
 	for name, text := range texts {
 		for _, format := range o.row.Formats {
 			got, err := os.ReadFile(filepath.Join(scans, name+"."+format))
@@ -262,15 +283,15 @@ type counted struct {
 }
 
 func (s *server) counted(ctx context.Context) (c counted, err error) {
-	body, err := s.ask(ctx)
-	if err == nil {
-		err = json.Unmarshal(body, &c)
-	}
-	return c, err
+	return c, s.ask(ctx, "/counted", &c)
 }
 
-func (s *server) tell(ctx context.Context, o *outcome) error {
+// tell adds to o what the server counted and, of who only uploads, what arrived.
+func (s *server) tell(ctx context.Context, o *outcome, uploads bool) error {
 	c, err := s.counted(ctx)
 	o.requests, o.refused, o.twice, o.left = c.Requests, c.Refused, c.Uploads, c.Left
+	if err == nil && uploads {
+		err = s.ask(ctx, "/arrived", &o.arrived)
+	}
 	return err
 }

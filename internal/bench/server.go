@@ -48,15 +48,28 @@ func serve(args []string) error {
 	defer sb.Close()
 	var mu sync.Mutex
 	var began []time.Time // of uploads
+	inbox := newInbox()
 	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			mu.Lock()
-			began = append(began, time.Now())
-			mu.Unlock()
+	mux.HandleFunc("/arrived", func(w http.ResponseWriter, r *http.Request) {
+		arrived, err := inbox.arrived(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
 		}
-		sb.ServeHTTP(w, r)
+		_ = json.NewEncoder(w).Encode(arrived)
 	})
+	noted := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost || r.Method == http.MethodPut {
+				mu.Lock()
+				began = append(began, time.Now())
+				mu.Unlock()
+			}
+			h.ServeHTTP(w, r)
+		})
+	}
+	mux.Handle("/", noted(sb))
+	mux.Handle("/inbox/", noted(inbox))
 	mux.HandleFunc("/counted", func(w http.ResponseWriter, _ *http.Request) {
 		stats := sb.Stats()
 		mu.Lock()
@@ -68,6 +81,8 @@ func serve(args []string) error {
 				c.Refused += n
 			}
 		}
+		c.Uploads += int(inbox.uploads.Load())
+		c.Requests += int(inbox.requests.Load())
 		_ = json.NewEncoder(w).Encode(c) // who asks sees that it is not whole
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -128,16 +143,16 @@ func startServer(ctx context.Context, r row) (*server, error) {
 	return s, nil
 }
 
-// ask returns what the server counted.
-func (s *server) ask(ctx context.Context) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/counted", nil)
+// ask puts what the server says at path into v.
+func (s *server) ask(ctx context.Context, path string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
+	return json.NewDecoder(resp.Body).Decode(v)
 }
