@@ -416,32 +416,39 @@ func (t *tx) counted(o Counted, began time.Time, claimed map[uint64]bool) {
 			t.holdRebuilt("the queue file was restored; the service's list was read, and is read once more before anything is sent, as it may lag")
 			return
 		}
-		t.endAllPresent()
+		t.endAllUnsure()
 		t.release(func(h Hold) bool { return h.Cause == Rebuilt })
 	}
 }
 
-// endAllPresent ends the jobs that wait to be sent although their results seem to
-// be here, now that the service's list was read and has none of their documents.
-func (t *tx) endAllPresent() {
+// endAllUnsure ends the jobs that wait to be sent although they may have been, or may
+// not be wanted, now that the service's list was read and has none of their documents.
+func (t *tx) endAllUnsure() {
 	for _, id := range t.inState(Queued) {
-		if j, err := t.job(id); err == nil && j.State == Queued && j.Present {
-			t.endPresent(j)
+		if j, err := t.job(id); err == nil && j.State == Queued && (j.Present || j.Old) {
+			t.endUnsure(j)
 		}
 	}
 }
 
-// endPresent ends a job that a restored queue would send although files with the
-// names of all its results lie beside the scan: most likely they are its results,
-// were paid for, and their end was forgotten. A person can tell.
-func (t *tx) endPresent(j Job) Job {
+// endUnsure ends a job that a restored queue would send although files with the names of
+// all its results lie beside the scan: most likely they are its results, were paid for,
+// and their end was forgotten; or although it lay there before its folder was known, and
+// was not to be read. A person can tell.
+func (t *tx) endUnsure(j Job) Job {
 	next := j
-	next.Present = false
-	next.Error = `its results lie beside it already, and the queue, which was restored, knows nothing of them; if they are not its own, "scandrop queue retry" has it read and pays for it`
+	next.Present, next.Old = false, false
+	what := "results present"
+	if j.Present {
+		next.Error = `its results lie beside it already, and the queue, which was restored, knows nothing of them; if they are not its own, "scandrop queue retry" has it read and pays for it`
+		t.paid(j, 1)
+	} else {
+		next.Error = `it lay in its folder when the queue was restored, which cannot tell whether it was there from the first (existing: ignore) or came later; "scandrop queue retry" has it read`
+		what = "perhaps not wanted"
+	}
 	next = next.end(Rejected, t.now)
-	t.paid(j, 1)
 	t.write(j, next)
-	t.addEvent(j.ID, Event{At: t.now, What: "results present", State: next.State, Note: next.Error})
+	t.addEvent(j.ID, Event{At: t.now, What: what, State: next.State, Note: next.Error})
 	t.freeTwins(next)
 	return next
 }

@@ -123,6 +123,10 @@ const (
 
 	processingLimit = 24 * time.Hour
 
+	// fewestLooks, a minute apart at most, must have found nothing before a job is
+	// given up: that it is late may only be due to the clock, which was set.
+	fewestLooks = 60
+
 	// laterIsProof is how long after an upload a later one in the service's
 	// list proves that the earlier did not arrive.
 	laterIsProof = 30 * time.Second
@@ -152,7 +156,8 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 	case Uploaded:
 		j.Document, j.Uploaded, j.Pages = o.Document, now, max(j.Pages, o.Pages)
 		j.Source, j.Deleted = o.Document, time.Time{}
-		j.Trash = append(slices.Clip(j.Trash), o.Twins...)
+		j.Trash = slices.DeleteFunc(slices.Clone(j.Trash), func(d string) bool { return d == o.Document })
+		j.Trash = append(j.Trash, o.Twins...)
 		if j.Cancel {
 			return j.end(Cancelled, now)
 		}
@@ -173,7 +178,7 @@ func (j Job) after(o Outcome, now time.Time, p policy) Job {
 		switch {
 		case j.Cancel:
 			return j.end(Cancelled, now)
-		case now.Sub(j.Uploaded) > processingLimit:
+		case now.Sub(j.Uploaded) > processingLimit && j.Looks >= fewestLooks:
 			j.Error = fmt.Sprintf("the service has not finished within %v", processingLimit)
 			return j.endPaid(now)
 		}

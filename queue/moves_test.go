@@ -114,7 +114,7 @@ func jobsIn(s State) []Job {
 	for range cap(jobs) {
 		j := Job{
 			ID: 1 + r.Uint64N(1000), State: s, Folder: "/scans", Path: "/scans/a.pdf", Mark: "sdAB12-k7f3q2m4x5n6p7r2",
-			Attempts: []int{0, 1, 8, 9, 28, 29}[r.IntN(6)], Looks: r.IntN(50), Due: noon, Added: noon.Add(-48 * time.Hour),
+			Attempts: []int{0, 1, 8, 9, 28, 29}[r.IntN(6)], Looks: r.IntN(100), Due: noon, Added: noon.Add(-48 * time.Hour),
 			Doubted:  noon.Add(-[]time.Duration{time.Second, 29 * time.Second, 31 * time.Second, 6 * time.Minute, 30 * time.Hour}[r.IntN(5)]),
 			Uploaded: noon.Add(-[]time.Duration{time.Second, 23 * time.Hour, 25 * time.Hour}[r.IntN(3)]),
 			Options:  Options{Action: "transcribe", Formats: []string{"txt"}, DeleteRemote: !pick(3)},
@@ -624,6 +624,10 @@ func TestProcessingLimit(t *testing.T) {
 		t.Errorf("after 24h: %s, %v", next.State, err)
 	}
 	end := noon.Add(24*time.Hour + 1)
+	if next, err := j.move(Pending{}, end, usual); err != nil || next.State != Processing {
+		t.Errorf("after one look, as the clock was set: %s, %v", next.State, err)
+	}
+	j.Looks = fewestLooks
 	next, err := j.move(Pending{}, end, usual)
 	if err != nil || next.State != Failed || next.Error == "" {
 		t.Fatalf("after more than 24h: %s (%q), %v", next.State, next.Error, err)
@@ -635,6 +639,7 @@ func TestProcessingLimit(t *testing.T) {
 		t.Errorf("a week later %v is deleted, want d", d)
 	}
 
+	j.Looks = 0
 	var waits []time.Duration
 	for now := noon; len(waits) < 40; {
 		j, err = j.move(Pending{}, now, usual)

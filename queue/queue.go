@@ -87,6 +87,7 @@ type Queue struct {
 	working    atomic.Int32 // how many tasks of jobs workers have
 	forgotten  atomic.Uint64
 	decoded    decoded
+	doubts     doubts
 
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed
 	holds   map[string]Hold

@@ -205,6 +205,7 @@ type tx struct {
 	keptLooks  bool // what was learned of the service's times is in the transaction
 	forgotten  uint64
 	decoded    *decoded
+	doubts     *doubts
 	err        error
 }
 
@@ -417,7 +418,7 @@ func (q *Queue) begin(b *bolt.Tx) *tx {
 	return &tx{
 		Tx: b, now: time.Now().Round(0).UTC(), policy: q.policy, mark: q.installation.Mark,
 		holds: q.holds, folders: q.folders, configured: q.configured, limits: q.limits, census: q.census,
-		decoded: &q.decoded,
+		decoded: &q.decoded, doubts: &q.doubts,
 	}
 }
 
@@ -507,14 +508,25 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 	if d, ok := o.(Divided); ok {
 		o = t.marked(j, d)
 	}
+	if u, ok := o.(Uploaded); ok {
+		o = t.unclaimed(j, u)
+	}
 	p := t.policy
 	switch o.(type) {
 	case Uploaded, Pending, asked:
 		p.scarce = t.scarce(t.now)
+	case NotFound:
+		j.Doubted = t.now.Add(-t.doubts.lasted(j.ID))
 	}
 	next, err := j.move(o, t.now, p)
 	if err != nil {
 		return j, err
+	}
+	switch {
+	case next.State != Doubtful:
+		t.doubts.end(j.ID)
+	case j.State != Doubtful:
+		t.doubts.begin(j.ID)
 	}
 	if _, changed := o.(Changed); changed && j.Resent > 0 {
 		t.paid(j, 1) // an upload that was given up may yet turn up: only a person sends this again
@@ -595,6 +607,35 @@ func (t *tx) apply(j Job, o Outcome) (Job, error) {
 		t.release(func(h Hold) bool { return h.Cause == Doubt })
 	}
 	return next, t.err
+}
+
+// unclaimed is the outcome, unless the document that it names is one that another scan,
+// or another part of this one, has: each would get the other's text, and delete it. What
+// was uploaded is then as unknown as if the service had named nothing. Of those found
+// beside it the same holds.
+func (t *tx) unclaimed(j Job, o Uploaded) Outcome {
+	if other := t.claimant(j, o.Document); other != "" {
+		err := fmt.Errorf("the service says that this scan is its document %s, which is that of %s", o.Document, other)
+		if j.State == Uploading {
+			return Unanswered{Err: err, Accepted: true}
+		}
+		return Retry{Err: err}
+	}
+	o.Twins = slices.DeleteFunc(slices.Clone(o.Twins), func(d string) bool { return d == o.Document || t.claimant(j, d) != "" })
+	return o
+}
+
+// claimant says who has the document beside what the job is at; "" if nobody has.
+func (t *tx) claimant(j Job, document string) string {
+	if id := parseID(t.get(bucketDocuments, []byte(document))); id != 0 && id != j.ID {
+		return fmt.Sprintf("job %d", id)
+	}
+	for n, p := range j.Parts {
+		if p.Document == document {
+			return fmt.Sprintf("part %d", n+1)
+		}
+	}
+	return ""
 }
 
 // onTheWay reports whether an upload of the job may arrive, or have arrived.

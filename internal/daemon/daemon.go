@@ -124,7 +124,7 @@ func begin(o Options) (*daemon, error) {
 	if q, err = s.tidy(o.Config, q); err != nil {
 		return nil, stateError(s.path(queueFile), err)
 	}
-	d := &daemon{Options: o, state: s, queue: q, began: time.Now()}
+	d := &daemon{Options: o, state: s, queue: q, began: time.Now(), introduced: make(chan struct{}, 1)}
 	if err := d.prepare(); err != nil {
 		q.Close()
 		return nil, err
@@ -140,6 +140,8 @@ type daemon struct {
 	line         line
 	given        given
 	settler      settler
+	existing     existing
+	introduced   chan struct{}                   // holds one value while a folder is in no snapshot
 	watcher      atomic.Pointer[watcher.Watcher] // for config; replaced by watch
 	config       atomic.Pointer[config.Config]   // the one in force; Options has the first
 	uploader     *uploader.Uploader
@@ -239,6 +241,11 @@ func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
 			return d.add(in, files)
 		},
 		Ignored: func(_ context.Context, files []watcher.File) error {
+			if d.queue.Rebuilding() {
+				d.Log.Warn("the queue was restored: scans that lie here are taken only if the service has them", "folder", files[0].Folder, "scans", len(files))
+				d.existing.note(files)
+				return nil
+			}
 			d.Log.Info("scans that were there before are ignored", "folder", files[0].Folder, "scans", len(files))
 			return d.queue.Ignore(scansOf(files, nil)...)
 		},
@@ -478,14 +485,21 @@ func (d *daemon) add(in *intake, files []watcher.File) error {
 		}
 	}
 	scans := scansOf(files, all)
-	if d.queue.Rebuilding() {
-		for i, s := range scans {
+	rebuilding := d.queue.Rebuilding()
+	for i, s := range scans {
+		if d.existing.has(files[i], rebuilding) {
+			scans[i].Old, scans[i].Options.Notes = true, false // there may be thousands
+		}
+		if rebuilding {
 			scans[i].Present = present(s)
 		}
 	}
 	added, err := d.queue.Add(scans...)
 	if err != nil {
 		return err
+	}
+	for _, folder := range d.existing.added(files) {
+		d.introduce(folder)
 	}
 	for i, a := range added {
 		log := d.Log.With("job", a.Job.ID, "scan", a.Job.Path, "state", a.Job.State)
@@ -558,10 +572,24 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 	if err := d.queue.Looked(folder); err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}
-	if !d.queue.Introduced(folder) {
-		if err := d.queue.Introduce(folder); err != nil {
-			d.Log.Error("the queue could not be written", "error", err)
-		}
+	if !d.existing.waits(folder) {
+		d.introduce(folder)
+	}
+}
+
+// introduce takes note that the folder has been looked through, and has that kept in a
+// snapshot, too: without it, what comes later could not be told from what lay there.
+func (d *daemon) introduce(folder string) {
+	if d.queue.Introduced(folder) {
+		return
+	}
+	if err := d.queue.Introduce(folder); err != nil {
+		d.Log.Error("the queue could not be written", "error", err)
+		return
+	}
+	select {
+	case d.introduced <- struct{}{}:
+	default: // the next snapshot has it
 	}
 }
 

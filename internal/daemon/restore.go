@@ -308,9 +308,12 @@ func (d *daemon) keepSnapshots(ctx context.Context) {
 		wait := time.NewTimer(time.Until(made.Add(snapshotEvery)))
 		select {
 		case <-ctx.Done():
-			wait.Stop()
-			return
 		case <-wait.C:
+		case <-d.introduced:
+		}
+		wait.Stop()
+		if ctx.Err() != nil && len(d.introduced) == 0 {
+			return
 		}
 		made = time.Now()
 		n, err := d.queue.Changes()
@@ -320,6 +323,9 @@ func (d *daemon) keepSnapshots(ctx context.Context) {
 		}
 		if err != nil {
 			d.Log.Error("no snapshot of the queue could be made", "error", err)
+		}
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
