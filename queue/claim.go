@@ -321,6 +321,7 @@ func (q *Queue) choose(t *tx, now time.Time) (task Task, next time.Time, err err
 		}
 		if err != nil { // its record cannot be read: the others go on without it
 			q.damaged[d.id] = true
+			q.unsound.Store(true)
 			return Task{}, now, nil
 		}
 		if d.folder != "" {

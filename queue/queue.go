@@ -88,6 +88,7 @@ type Queue struct {
 	forgotten  atomic.Uint64
 	decoded    decoded
 	doubts     doubts
+	unsound    atomic.Bool // a record was found to be damaged
 
 	mu      sync.Mutex // guards what follows; the maps behind holds and folders are replaced, never changed
 	holds   map[string]Hold
@@ -356,7 +357,7 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	path := q.db.Path()
-	if path != "" && q.uncertain == nil && !q.db.IsReadOnly() {
+	if path != "" && q.uncertain == nil && !q.unsound.Load() && !q.db.IsReadOnly() {
 		_ = seal(path) // without it the next one who opens the file verifies it
 	}
 	err := q.db.Close()

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -14,12 +15,14 @@ import (
 // Snapshot writes a copy of the queue as it is at this moment, without free
 // room in it, to a new file at path, and syncs it. Others may go on using the
 // queue meanwhile. It is an error if the file exists; one that could not be
-// written whole is removed.
+// written whole is removed. It is [ErrDamaged] if a job's record is not what was
+// written: a copy of it would be as useless, and the file is not sealed when it is
+// closed, so that whoever opens it next verifies it.
 func (q *Queue) Snapshot(path string) (err error) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "write a snapshot", Path: path, Err: fs.ErrExist}
 	}
-	return guard(func() error {
+	err = guard(func() error {
 		to, err := bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: defaultTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistArrayType,
 			NoSync: true, // all of it at the end
@@ -48,6 +51,10 @@ func (q *Queue) Snapshot(path string) (err error) {
 		}
 		return err
 	})
+	if errors.Is(err, ErrDamaged) {
+		q.unsound.Store(true)
+	}
+	return err
 }
 
 // cut takes away what bbolt, which doubles its files, has beyond the pages in use, and
@@ -68,6 +75,7 @@ func copyBucket(to *bolt.DB, name []byte, from *bolt.Bucket) error {
 	const transaction = 4 << 20 // bytes; what is in memory at once
 	c := from.Cursor()
 	k, v := c.First()
+	records := bytes.Equal(name, bucketJobs)
 	for more := true; more; {
 		err := to.Update(func(t *bolt.Tx) error {
 			b, err := t.CreateBucketIfNotExists(name)
@@ -76,6 +84,11 @@ func copyBucket(to *bolt.DB, name []byte, from *bolt.Bucket) error {
 			}
 			b.FillPercent = 1 // what comes next has a greater key
 			for size := 0; k != nil && size < transaction; k, v = c.Next() {
+				if records {
+					if _, err := checked(v); err != nil {
+						return fmt.Errorf("%w: job %d: %w", ErrDamaged, parseID(k), err)
+					}
+				}
 				if err := b.Put(k, v); err != nil {
 					return err
 				}

@@ -74,22 +74,27 @@ func encode(j Job) ([]byte, error) {
 	return record, nil
 }
 
-func decode(record []byte) (Job, error) {
-	var j Job
+// checked returns what a record holds, packed or not, if it is what was written.
+func checked(record []byte) ([]byte, error) {
 	switch {
 	case len(record) < 5:
-		return j, errors.New("the record is cut off")
+		return nil, errors.New("the record is cut off")
 	case record[0] > packedRecord:
-		return j, fmt.Errorf("the record has version %d: %w", record[0], ErrNewer)
+		return nil, fmt.Errorf("the record has version %d: %w", record[0], ErrNewer)
 	case binary.BigEndian.Uint32(record[1:]) != crc32.Checksum(record[5:], castagnoli):
-		return j, errors.New("the record's checksum is wrong")
+		return nil, errors.New("the record's checksum is wrong")
 	}
-	text := record[5:]
-	if record[0] == packedRecord {
-		var err error
-		if text, err = unpack(text); err != nil {
-			return j, err
-		}
+	return record[5:], nil
+}
+
+func decode(record []byte) (Job, error) {
+	var j Job
+	text, err := checked(record)
+	if err == nil && record[0] == packedRecord {
+		text, err = unpack(text)
+	}
+	if err != nil {
+		return j, err
 	}
 	if err := json.Unmarshal(text, &j); err != nil {
 		return j, err

@@ -259,6 +259,39 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// A record that is damaged gets into no snapshot, where it would take the place of one
+// that is sound, and is found at the next start.
+func TestSnapshotDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "queue.db")
+	q, err := Open(Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := add(t, q, scan("/scans/a.pdf", "a"), scan("/scans/b.pdf", "b"))[1].ID
+	err = q.update(func(t *tx) error {
+		record := bytes.Clone(t.get(bucketJobs, key64(id)))
+		record[len(record)/2] ^= 1
+		t.put(bucketJobs, key64(id), record)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := filepath.Join(t.TempDir(), "snapshot.db")
+	if err := q.Snapshot(snapshot); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a snapshot of it: %v", err)
+	}
+	if _, err := os.Lstat(snapshot); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there: %v", err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if Intact(path) {
+		t.Error("the damaged file counts as intact")
+	}
+}
+
 // TestSnapshotMeanwhile makes snapshots while the queue's file grows, so that
 // its memory is mapped anew and its pages are used for something else.
 func TestSnapshotMeanwhile(t *testing.T) {

@@ -680,12 +680,18 @@ func (f *folder) keep() {
 // ignore walks the folder and hands all that is not known to Ignored.
 func (f *folder) ignore(ctx context.Context) error {
 	var batch []File
+	var infos []fs.FileInfo
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		err := f.w.ignored(ctx, batch)
-		batch = nil
+		for i, file := range batch {
+			if err == nil {
+				err = f.look(file.Path, infos[i])
+			}
+		}
+		batch, infos = nil, nil
 		return err
 	}
 	err := f.walk(ctx, f.Path, func(path string, info fs.FileInfo) error {
@@ -697,6 +703,7 @@ func (f *folder) ignore(ctx context.Context) error {
 			return err
 		}
 		batch = append(batch, File{Folder: f.Path, Path: path, Size: info.Size(), ModTime: info.ModTime()})
+		infos = append(infos, info)
 		if len(batch) == maxBatch {
 			return flush()
 		}

@@ -150,8 +150,9 @@ type Config struct {
 	Found func(ctx context.Context, files []File) error
 
 	// Ignored takes 1 to 100 files that lay in a folder with [Folder.Ignore] when
-	// it was first scanned, on the same terms as Found. It may be nil if there is
-	// no such folder.
+	// it was first scanned, on the same terms as Found, but that those of which Known
+	// stays false are wanted after all, and settle as any other. It may be nil if there
+	// is no such folder.
 	Ignored func(ctx context.Context, files []File) error
 
 	// Looked is told of every scan of a folder. An error says why the folder is

@@ -330,6 +330,22 @@ func TestIgnore(t *testing.T) {
 	})
 }
 
+// What Ignored does not take note of is wanted after all.
+func TestIgnoreDeclined(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, root string) {
+		write(t, pdf, root, "old.pdf")
+		write(t, pdf, root, "wanted.pdf")
+		cfg := d.config(Folder{Path: root, Ignore: true})
+		ignored := cfg.Ignored
+		cfg.Ignored = func(ctx context.Context, files []File) error {
+			return ignored(ctx, slices.DeleteFunc(slices.Clone(files), func(f File) bool { return filepath.Base(f.Path) == "wanted.pdf" }))
+		}
+		start(t, mustNew(t, cfg))
+		pass(6 * time.Second)
+		d.want(root, "wanted.pdf")
+	})
+}
+
 // A folder is introduced only when all that lay in it was noted, and what is dropped
 // meanwhile is a scan.
 func TestIgnoreIsRetried(t *testing.T) {

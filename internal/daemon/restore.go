@@ -321,7 +321,10 @@ func (d *daemon) keepSnapshots(ctx context.Context) {
 			last = n
 			err = d.state.snapshot(d.queue)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, queue.ErrDamaged):
+			d.Log.Error("no snapshot of the queue could be made; at its next start scandrop restores the queue from the last one", "error", err)
+		case err != nil:
 			d.Log.Error("no snapshot of the queue could be made", "error", err)
 		}
 		if ctx.Err() != nil {

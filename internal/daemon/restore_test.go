@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,6 +41,9 @@ func TestRestore(t *testing.T) {
 		{"zeros in the middle", change(func(b []byte) []byte {
 			copy(b[2*os.Getpagesize():], make([]byte, len(b)-2*os.Getpagesize()))
 			return b
+		})},
+		{"a bit wrong in each record", change(func(b []byte) []byte {
+			return bytes.ReplaceAll(b, []byte(`"identity"`), []byte(`"identitx"`))
 		})},
 	} {
 		for _, snapshots := range []struct {
@@ -81,6 +85,100 @@ func TestRestore(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Where what lay in a folder at first is not read, a queue that is lost takes nothing
+// with it that came later: with its snapshot all goes on; without one what the service
+// has is collected, and of the rest a person is told.
+func TestRestoreIgnoring(t *testing.T) {
+	t.Parallel()
+	for _, snapshots := range []bool{true, false} {
+		t.Run(fmt.Sprintf("snapshots %v", snapshots), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, 2)
+			s.configure("  existing: ignore\n")
+			q, err := OpenQueue(s.config(), Opening{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// So that the next is not due within the hour.
+			if err := errors.Join(state{dir: filepath.Join(s.dir, "state")}.snapshot(q), q.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.start().Wait(); err != nil {
+				t.Fatal(err)
+			}
+			for i := 2; i < 6; i++ {
+				s.drop(fmt.Sprintf("late/%d.png", i), i)
+			}
+			var calls atomic.Int64
+			s.onCall(func(_ int, at sandbox.Moment) {
+				if at == sandbox.Made && calls.Add(1) == 3 {
+					s.kill()
+				}
+			})
+			s.start().Wait()
+			s.onCall(func(int, sandbox.Moment) {})
+			sent := s.box.Stats().Uploads
+			state := filepath.Join(s.dir, "state")
+			err = os.Remove(filepath.Join(state, queueFile))
+			if !snapshots {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(state, snapshotFolder)))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.start().Wait()
+			uploads := s.box.Stats().Uploads
+			if left := len(s.box.Documents()); left > 0 {
+				t.Errorf("%d documents are left at the service", left)
+			}
+			s.start().Wait() // and all of that is remembered
+			if n := s.box.Stats().Uploads; n != uploads {
+				t.Errorf("%d scans more were uploaded by another run", n-uploads)
+			}
+			if q, err = OpenQueue(s.config(), Opening{}); err != nil {
+				t.Fatal(err)
+			}
+			defer q.Close()
+			done, told := 0, 0
+			for j, err := range q.All(queue.Filter{}) {
+				switch {
+				case err == nil && j.State == queue.Done:
+					done++
+				case err == nil && j.State == queue.Rejected && strings.Contains(j.Error, "existing: ignore"):
+					told++
+				default:
+					t.Errorf("job %d, %s, is %s (%s), %v", j.ID, j.Path, j.State, j.Error, err)
+				}
+			}
+			if snapshots && (done != 4 || told != 0 || uploads != 4) || !snapshots && (uploads != sent || done != uploads || done == 0 || done+told != 6) {
+				t.Errorf("%d uploads, %d scans done, of %d a person is told", uploads, done, told)
+			}
+		})
+	}
+}
+
+// What lay there is known to have done so until it is in the queue, also if scandrop ends
+// before it has settled.
+func TestRestoreIgnoringTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "  existing: ignore", "")
+		h.once()
+		state := filepath.Join(h.yard.dir, "state")
+		if err := errors.Join(os.Remove(filepath.Join(state, queueFile)), os.RemoveAll(filepath.Join(state, snapshotFolder))); err != nil {
+			t.Fatal(err)
+		}
+		h.yard.put("scans/letter.gif", scanOf("letter"))
+		stop := h.start()
+		synctest.Wait() // it was looked at, and has not settled
+		stop()
+		h.once()
+		h.wantJob("scans/letter.gif", queue.Rejected, "existing: ignore")
+		if n := h.uploads(); n != 0 {
+			t.Errorf("%d uploads", n)
+		}
+	})
 }
 
 // What is left of a damaged file is kept, but not without end.
