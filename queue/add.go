@@ -444,6 +444,15 @@ func (j *Job) setResult(r Result) {
 	j.Results = append(results, r)
 }
 
+// Has reports whether there is a job whose scan has, or had, the content.
+func (q *Queue) Has(content Digest) (has bool, err error) {
+	err = q.read(func(t *tx) error {
+		has = len(t.sameContent(content)) > 0
+		return t.err
+	})
+	return has, err
+}
+
 // Spooled reports whether the kept copy of that content is needed: by a job that
 // is not done, and so is sent, or may be sent again, from there.
 func (q *Queue) Spooled(content Digest) (needed bool, err error) {

@@ -208,10 +208,15 @@ func (d *daemon) prepare() error {
 	if err := d.settle(d.Config); err != nil {
 		return err
 	}
-	if n, err := d.files.spool.tidy(d.queue); err != nil {
+	unknown, found, err := d.files.spool.tidy(d.queue)
+	if err != nil {
 		d.Log.Warn("copies of scans that no job needs could not be removed", "folder", d.files.spool.dir, "error", err)
-	} else if n > 0 {
-		d.Log.Warn("the queue was restored and does not know of these copies of scans: those that are not in a hot folder any more can be dropped there again", "folder", d.files.spool.dir, "scans", n)
+	}
+	if unknown > 0 {
+		d.Log.Warn("the queue was restored and does not know of these copies of scans: those that are not in a hot folder any more can be dropped there again", "folder", d.files.spool.dir, "scans", unknown)
+	}
+	if found > 0 {
+		d.Log.Warn("after the queue was restored nobody knows whose these copies of scans are: drop them into a hot folder again, or remove them", "folder", d.files.spool.found(), "scans", found)
 	}
 	w, err := d.newWatcher(d.Config)
 	if err != nil {

@@ -55,7 +55,7 @@ func (s state) agree(q *queue.Queue, head queue.Head) error {
 	n, err := q.Replay(s.entries(known.Seq), head)
 	if n > 0 { // somebody put an older file back: it may know as little of what is under way
 		s.Log.Warn("the queue was older than the journal; jobs were rebuilt from the journal", "lines", n)
-		err = errors.Join(err, q.Rebuild())
+		err = errors.Join(err, rebuild(q))
 	}
 	return err
 }

@@ -96,7 +96,7 @@ func (s state) restore(c *config.Config, damage error) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(q.Rebuild(), s.replay(q), q.Close()); err != nil {
+	if err := errors.Join(rebuild(q), s.replay(q), q.Close()); err != nil {
 		return err
 	}
 	if err := s.rename(restoringFile, queueFile); err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"scandrop/internal/config"
 	"scandrop/internal/sandbox"
@@ -157,6 +158,44 @@ func TestRestoreIgnoring(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The copy that is all that is left of a scan, and of which a restored queue knows
+// nothing, is put away for a person, and not removed.
+func TestRestoreKeepsCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "  spool: true", "")
+		zero := 0
+		h.box.SetCredits(&zero)
+		first, second := scanOf("first"), scanOf("second")
+		stop := h.start()
+		h.yard.put("scans/scan.gif", first)
+		time.Sleep(time.Minute)
+		h.yard.put("scans/scan.gif", second) // takes its name
+		time.Sleep(time.Minute)
+		stop()
+		state := filepath.Join(h.yard.dir, "state")
+		if err := errors.Join(os.Remove(filepath.Join(state, queueFile)), os.RemoveAll(filepath.Join(state, snapshotFolder))); err != nil {
+			t.Fatal(err)
+		}
+		h.box.SetCredits(nil)
+		for range 3 {
+			stop = h.start()
+			time.Sleep(25 * time.Hour)
+			stop()
+		}
+		h.wantJob("scans/scan.gif", queue.Done)
+		found, err := os.ReadDir(filepath.Join(state, "found"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("found: %v, %v", found, err)
+		}
+		if got := h.read("state/found/" + found[0].Name()); got != first {
+			t.Errorf("it holds %q, want %q", got, first)
+		}
+		if left, err := os.ReadDir(filepath.Join(state, "spool")); err != nil || len(left) > 0 {
+			t.Errorf("copies that are left: %v, %v", left, err)
+		}
+	})
 }
 
 // What lay there is known to have done so until it is in the queue, also if scandrop ends

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"scandrop/internal/config"
 	"scandrop/internal/hwocr"
@@ -160,6 +161,53 @@ func (s *simulation) cut(q *queue.Queue) error {
 	}
 	s.state = state
 	return s.link(tree)
+}
+
+// older is where a copy of the queue file is kept to be put back.
+func (s *simulation) older() string { return filepath.Join(s.dir, "older.db") }
+
+// copyQueue has somebody make a copy of the queue file.
+func (s *simulation) copyQueue() {
+	if q := s.queue(); q != nil {
+		s.copied = s.figures.starts
+		if err := errors.Join(gone(s.older()), q.Snapshot(s.older())); err != nil {
+			s.violated("the queue file cannot be copied: %v", err)
+		}
+	}
+}
+
+// loseQueue kills the daemon, and its queue file is not there any more, or not what it
+// was.
+func (s *simulation) loseQueue(how string) {
+	if s.in != nil {
+		s.in.crash("at rest")
+		s.in = nil
+		s.restart = time.Now().Add(s.plan.downtime)
+	}
+	path := filepath.Join(s.state, queueFile)
+	text, err := os.ReadFile(path)
+	if err != nil { // it has not run yet
+		return
+	}
+	s.lost = time.Now()
+	switch how {
+	case "gone with its snapshots":
+		err = errors.Join(os.Remove(path), os.RemoveAll(filepath.Join(s.state, snapshotFolder)))
+	case "older":
+		// One of the same start that nothing shows to be older is taken for the file.
+		if text, err = os.ReadFile(s.older()); err != nil || s.copied == s.figures.starts {
+			err = os.Remove(path)
+		} else {
+			err = os.WriteFile(path, text, 0o600)
+		}
+	case "rotten":
+		err = os.WriteFile(path, bytes.ReplaceAll(text, []byte(`"identity"`), []byte(`"identitx"`)), 0o600)
+	default:
+		err = os.Remove(path)
+	}
+	if err != nil {
+		s.violated("the queue file cannot be spoilt: %v", err)
+	}
 }
 
 // link makes the tree the one that everybody sees.

@@ -37,6 +37,8 @@ type plan struct {
 	daily    int    // pages that folder a may cost a day; 0 = any
 	checks   int    // every so many steps; 0 = after each
 	refused  bool   // the service knows nothing of what folder b asks for
+	loses    bool   // the queue file is lost, or what replaces it is older
+	patient  bool   // so much time passes in the end that what belongs to nobody is deleted, too
 	lags     bool   // the list lags longer than doubt: the stated limit of what is promised
 	harmless bool   // the service does nothing to scans that they do not survive
 	workers  int
@@ -242,6 +244,17 @@ func newPlan(seed uint64) plan {
 		}
 		sortSteps(p.steps)
 	}
+	p.loses = r.IntN(6) == 0 && !p.lags
+	if p.loses {
+		how := pick(r, "gone", "gone", "gone with its snapshots", "older", "rotten")
+		at := at()
+		if how == "older" {
+			add(step{at: at / 3, do: "copy queue"})
+		}
+		add(step{at: at, do: "lose queue", to: how})
+		sortSteps(p.steps)
+	}
+	p.patient = p.loses || r.IntN(4) == 0
 	return p
 }
 
@@ -380,6 +393,10 @@ func (s *simulation) take(t step) {
 		if s.in != nil {
 			s.in.killAt(t.n, t.path)
 		}
+	case "copy queue":
+		s.copyQueue()
+	case "lose queue":
+		s.loseQueue(t.to)
 	case "stop":
 		s.stopped()
 		s.restart = time.Now().Add(t.d)

@@ -230,8 +230,10 @@ type simulation struct {
 	settled  map[string]*content       // by digest, what users ever wrote
 	parts    map[string]string         // digests of what was sent of books → of the books
 	broken   map[string]bool
-	reloaded bool // what folder a asks for has changed
-	foreign  bool // somebody else is using the account
+	reloaded bool      // what folder a asks for has changed
+	lost     time.Time // when the queue file was; zero if it was not
+	copied   int       // which start made the older copy of it
+	foreign  bool      // somebody else is using the account
 
 	// What follows is the plan's own.
 	digests  map[string]string   // mark → digest

@@ -102,13 +102,19 @@ func (s spool) remove(q *queue.Queue, j queue.Job) error {
 }
 
 // tidy removes the copies that no job needs: of jobs that were dropped or
-// forgotten, and of scans that were never added. Nobody may be adding any. unknown
-// is how many a queue that was restored does not know: they stay, as they may be
-// all that is left of a scan.
-func (s spool) tidy(q *queue.Queue) (unknown int, err error) {
+// forgotten, and of scans that were never added. Nobody may be adding any. After the
+// queue was restored there may be copies that it does not know, and that may be all that
+// is left of a scan: while it is rebuilding they stay, and unknown says how many there
+// are; those that nobody has claimed by then are put away for a person, into the folder
+// found, which is theirs.
+func (s spool) tidy(q *queue.Queue) (unknown, found int, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, 0, nil
+	}
+	unsure, err := q.Kept(keptUnsure)
+	if err != nil {
+		return 0, 0, err
 	}
 	for _, e := range entries {
 		var content queue.Digest
@@ -117,15 +123,43 @@ func (s spool) tidy(q *queue.Queue) (unknown int, err error) {
 			continue // not ours
 		}
 		needed, asked := q.Spooled(content)
+		has := false
+		if asked == nil {
+			has, asked = q.Has(content)
+		}
 		switch {
 		case asked != nil:
 			err = errors.Join(err, asked)
 		case needed:
-		case q.Rebuilding() && !content.IsZero():
+		case len(unsure) > 0 && !content.IsZero() && q.Rebuilding():
 			unknown++
+		case len(unsure) > 0 && !content.IsZero() && !has:
+			found++
+			err = errors.Join(err, s.putAway(name))
 		default:
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, name)))
 		}
 	}
-	return unknown, err
+	if err == nil && len(unsure) > 0 && !q.Rebuilding() {
+		err = q.Keep(keptUnsure, nil)
+	}
+	return unknown, found, err
+}
+
+// keptUnsure is set when the queue is rebuilt, until that is seen to be over.
+const keptUnsure = "unsure"
+
+// rebuild has the queue, which may not know of all that it knew, look for that.
+func rebuild(q *queue.Queue) error {
+	return errors.Join(q.Keep(keptUnsure, []byte("yes")), q.Rebuild())
+}
+
+// found is where copies go that nobody knows.
+func (s spool) found() string { return filepath.Join(s.state, "found") }
+
+func (s spool) putAway(name string) error {
+	if err := os.MkdirAll(s.found(), 0o700); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(s.dir, name), filepath.Join(s.found(), name))
 }

@@ -145,7 +145,7 @@ func (s state) countOpening(q *queue.Queue) error {
 	n := number(kept)
 	if newer := number(beside); newer > n {
 		s.Log.Warn("the queue file is an older copy; the service's list is read before anything is sent", "file", s.path(queueFile))
-		if err := q.Rebuild(); err != nil {
+		if err := rebuild(q); err != nil {
 			return err
 		}
 		n = newer
