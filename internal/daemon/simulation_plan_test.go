@@ -244,7 +244,7 @@ func newPlan(seed uint64) plan {
 		}
 		sortSteps(p.steps)
 	}
-	p.loses = r.IntN(6) == 0 && !p.lags
+	p.loses = r.IntN(8) == 0 && !p.lags
 	if p.loses {
 		how := pick(r, "gone", "gone", "gone with its snapshots", "older", "rotten")
 		at := at()
@@ -254,7 +254,9 @@ func newPlan(seed uint64) plan {
 		add(step{at: at, do: "lose queue", to: how})
 		sortSteps(p.steps)
 	}
-	p.patient = p.loses || r.IntN(4) == 0
+	if p.patient = p.loses || r.IntN(16) == 0; p.patient {
+		p.rescan = 5 * time.Minute // or it would look about all night
+	}
 	return p
 }
 
