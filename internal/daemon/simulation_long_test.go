@@ -192,26 +192,30 @@ func (s *simulation) jobOf(mark string) queue.Job {
 // wrong in every way that a scan survives. All are done, and the service is
 // hardly asked more often than where nothing goes wrong.
 func TestSimulationSoak(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
-	p := plan{
-		seed: 1, level: 0.01, rescan: 2 * time.Minute, formats: "[txt]", workers: 4, harmless: true, checks: 20,
-		downtime: time.Second, latency: 100 * time.Millisecond,
-		work: func(sandbox.Document) time.Duration { return time.Second },
-	}
-	const scans = 200
-	for n := range scans {
-		p.steps = append(p.steps, step{at: time.Duration(r.Int64N(int64(24 * time.Hour))), do: "drop", path: fmt.Sprintf("b/scan%d.gif", n), n: n + 1})
-	}
-	slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.at - b.at) })
-	f := simulate(t, p)
-	const floor = 2 + 1 // upload and delete, and a format
-	asked := float64(f.requests) / scans
-	t.Logf("%v\n%.2f requests a scan, %.2f times the floor", f, asked, asked/floor)
-	if f.done != scans || asked > 1.3*floor {
-		t.Errorf("%d of %d scans are done, with %.2f requests a scan", f.done, scans, asked)
-	}
-	for _, broken := range f.broken {
-		t.Error(broken)
+	for _, formats := range []string{"[txt]", "[json, txt]"} {
+		t.Run(formats, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 1))
+			p := plan{
+				seed: 1, level: 0.01, rescan: 2 * time.Minute, formats: formats, workers: 4, harmless: true, checks: 20,
+				downtime: time.Second, latency: 100 * time.Millisecond,
+				work: func(sandbox.Document) time.Duration { return time.Second },
+			}
+			const scans = 200
+			for n := range scans {
+				p.steps = append(p.steps, step{at: time.Duration(r.Int64N(int64(24 * time.Hour))), do: "drop", path: fmt.Sprintf("a/scan%d.gif", n), n: n + 1})
+			}
+			slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.at - b.at) })
+			f := simulate(t, p)
+			floor := 3 + strings.Count(formats, ",") // upload and delete, and each format
+			asked := float64(f.requests) / scans
+			t.Logf("%v\n%d scans in 24 hours, %.2f requests a scan, %.2f times the floor", f, scans, asked, asked/float64(floor))
+			if f.done != scans || asked > 1.3*float64(floor) {
+				t.Errorf("%d of %d scans are done, with %.2f requests a scan", f.done, scans, asked)
+			}
+			for _, broken := range f.broken {
+				t.Error(broken)
+			}
+		})
 	}
 }
 
@@ -255,7 +259,7 @@ func TestSimulationYears(t *testing.T) {
 	}
 	slices.SortStableFunc(p.steps, func(a, b step) int { return int(a.at - b.at) })
 	f := simulate(t, p)
-	t.Logf("%v", f)
+	t.Logf("%v virtual years: %v", *years, f)
 	for _, broken := range f.broken {
 		t.Error(broken)
 	}

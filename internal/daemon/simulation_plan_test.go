@@ -703,13 +703,12 @@ func (s *simulation) byHand(what string, n int) {
 	}
 	j := jobs[n%len(jobs)]
 	d := j.Content.String()
-	s.asked[d]++
-	s.handled[d] = s.handled[d] || what == "cancel"
 	var err error
 	if what == "cancel" {
+		s.handled[d] = true
 		_, err = q.Cancel(j.ID)
-	} else {
-		_, err = q.Retry(j.ID, false)
+	} else if _, err = q.Retry(j.ID, false); err == nil {
+		s.asked[d]++
 	}
 	s.story.tell("    job %d, %s: %v", j.ID, j.State, err)
 	synctest.Wait()

@@ -108,17 +108,19 @@ func replay(t *testing.T, seed uint64) {
 type figures struct {
 	seeds, steps, crashes, starts, scans, done, failures, uploads, requests, lagged, told int
 
-	virtual time.Duration
-	faults  map[string]int // by call and kind
-	places  map[string]int // of crashes
-	broken  []string       // promises
-	story   string
+	virtual  time.Duration
+	faults   map[string]int // by call and kind
+	places   map[string]int // of crashes
+	broken   []string       // promises, of one simulation
+	promises int            // that were broken in all of them
+	losses   int            // of the queue file
+	story    string
 }
 
 func newFigures() *figures { return &figures{faults: map[string]int{}, places: map[string]int{}} }
 
 func (f *figures) add(g *figures) {
-	f.seeds++
+	f.seeds += g.seeds
 	f.steps += g.steps
 	f.crashes += g.crashes
 	f.starts += g.starts
@@ -129,6 +131,8 @@ func (f *figures) add(g *figures) {
 	f.requests += g.requests
 	f.lagged += g.lagged
 	f.told += g.told
+	f.promises += g.promises
+	f.losses += g.losses
 	f.virtual += g.virtual
 	for k, n := range g.faults {
 		f.faults[k] += n
@@ -141,8 +145,9 @@ func (f *figures) add(g *figures) {
 func (f *figures) String() string {
 	var b strings.Builder
 	const day = 24 * time.Hour
-	fmt.Fprintf(&b, "%d seeds, %.1f virtual days, %d steps, %d scans: %d done, %d ended otherwise, %d uploads, %d requests, %d announcements taken, %d starts, %d crashes, %d paid twice where the list lagged beyond doubt",
-		f.seeds, float64(f.virtual)/float64(day), f.steps, f.scans, f.done, f.failures, f.uploads, f.requests, f.told, f.starts, f.crashes, f.lagged)
+	fmt.Fprintf(&b, "%d seeds, %.1f virtual days, %d steps, %d scans: %d done, %d ended otherwise, %d uploads, %d requests, %d announcements taken, %d starts, %d crashes, %d queue files lost",
+		f.seeds, float64(f.virtual)/float64(day), f.steps, f.scans, f.done, f.failures, f.uploads, f.requests, f.told, f.starts, f.crashes, f.losses)
+	fmt.Fprintf(&b, "\n%d promises broken; %d scans paid twice where the list lagged beyond doubt", f.promises, f.lagged)
 	list := func(what string, m map[string]int) {
 		sum := 0
 		for _, n := range m {
@@ -443,7 +448,12 @@ func (s *simulation) end() *figures {
 	}
 	s.figures.uploads = s.box.Stats().Uploads
 	s.figures.told = s.hooks.told
+	if !s.lost.IsZero() {
+		s.figures.losses = 1
+	}
+	s.figures.seeds = 1
 	s.figures.broken = slices.Sorted(maps.Keys(s.broken))
+	s.figures.promises = len(s.figures.broken)
 	s.figures.story = s.story.text.String()
 	return s.figures
 }
