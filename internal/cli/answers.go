@@ -43,7 +43,9 @@ func (c *checkup) askService(ctx context.Context) (i inquiry) {
 	clock := &clock{}
 	i.documents, i.list = c.listOf(ctx, c.conf, clock)
 	if i.list == nil {
-		i.balance = c.balance(ctx, c.conf)
+		if n, err := c.balance(ctx, c.conf); err == nil {
+			i.balance = &n
+		}
 	}
 	i.ahead, i.dated = clock.ahead()
 	return i

@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"scandrop/internal/config"
 	"scandrop/internal/daemon"
+	"scandrop/internal/hwocr"
+	"scandrop/queue"
 )
 
 // A planView is a plan as --json shows it. Its keys are a contract.
@@ -20,7 +24,8 @@ type planView struct {
 	Folders []totalView   `json:"folders"`
 	Total   totalView     `json:"total"`
 	Held    []heldView    `json:"held"`
-	Balance *int          `json:"balance"` // in pages; null if the service does not tell
+	Balance *int          `json:"balance"`                   // in pages; null if it is not known
+	Unknown string        `json:"balance_unknown,omitempty"` // why not
 }
 
 type plannedView struct {
@@ -65,7 +70,11 @@ is changed. Stop the daemon first: it would be sending meanwhile.`,
 				return err
 			}
 			v := planOf(p)
-			v.Balance = a.balance(c.Context(), conf)
+			if n, err := a.balance(c.Context(), conf); err == nil {
+				v.Balance = &n
+			} else {
+				v.Unknown = unknownBalance(err)
+			}
 			if asJSON {
 				e := json.NewEncoder(plainJSON{a.Out})
 				e.SetIndent("", "  ")
@@ -74,7 +83,11 @@ is changed. Stop the daemon first: it would be sending meanwhile.`,
 				a.printPlan(v)
 			}
 			if err == nil && p.Missing != nil {
-				return &statusError{ExitFailed, fmt.Errorf("not every folder could be looked at: %w", p.Missing), ""}
+				missing := errors.New("not every folder could be looked at")
+				if !slices.ContainsFunc(p.Held, func(h queue.Hold) bool { return h.Reason == p.Missing.Error() }) { // else it is said already
+					missing = fmt.Errorf("%w: %w", missing, p.Missing)
+				}
+				return &statusError{ExitFailed, missing, ""}
 			}
 			return err
 		},
@@ -105,23 +118,29 @@ func planOf(p daemon.Plan) planView {
 	return v
 }
 
-// balance is what the account has left; nil if the service does not tell, or
-// there is no token yet.
-func (a *app) balance(ctx context.Context, conf *config.Config) *int {
-	if conf.CheckToken() != nil {
-		return nil
+// balance is what the account has left.
+func (a *app) balance(ctx context.Context, conf *config.Config) (int, error) {
+	if err := conf.CheckToken(); err != nil {
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	api, err := daemon.NewClient(conf, nil, nil, buildVersion(), nil)
 	if err != nil {
-		return nil
+		return 0, err
 	}
-	n, err := api.Balance(ctx)
-	if err != nil {
-		return nil
+	return api.Balance(ctx)
+}
+
+// unknownBalance says why the balance is not known.
+func unknownBalance(err error) string {
+	if e, ok := errors.AsType[*hwocr.Error](err); ok && e.Status == http.StatusNotFound {
+		return "the service does not tell"
 	}
-	return &n
+	if p, ok := errors.AsType[config.Problem](err); ok {
+		return withoutHint(p)
+	}
+	return err.Error()
 }
 
 func (a *app) printPlan(v planView) {
@@ -156,7 +175,7 @@ func (a *app) printPlan(v planView) {
 	if v.Balance != nil {
 		fmt.Fprintf(a.Out, "balance: %s\n", countOf(*v.Balance, "page"))
 	} else {
-		fmt.Fprintln(a.Out, "balance: the service does not tell")
+		fmt.Fprintf(a.Out, "balance: not known: %s\n", clean(v.Unknown))
 	}
 	for _, h := range v.Held {
 		fmt.Fprintf(a.Out, "held: %s: %s\n", clean(h.Key), clean(h.Reason))
