@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -52,16 +53,19 @@ installed, and says so where it does not read.`,
 			if o.Announce, known = announces[announce]; !known {
 				return usage("for example: --announce left", "--announce: %q is none of nothing, wait, left and all", announce)
 			}
+			if err := checkSandbox(o, listen, work, credits); err != nil {
+				return err
+			}
 			if c.Flags().Changed("credits") {
 				o.Credits = &credits
 			}
 			if troubleFile != "" {
 				text, err := os.ReadFile(troubleFile)
 				if err != nil {
-					return usage("", "trouble: %w", err)
+					return usage("name a file with a script; see scandrop sandbox --help", "--trouble: %w", err)
 				}
 				if o.Trouble, err = sandbox.ParseScript(string(text)); err != nil {
-					return usage("", "%s: %w", troubleFile, err)
+					return usage("see scandrop sandbox --help for the rules", "%s: %w", troubleFile, err)
 				}
 			}
 			engine, err := a.engine()
@@ -95,6 +99,45 @@ installed, and says so where it does not read.`,
 	return c
 }
 
+// checkSandbox says what makes no sense in the options, or would have the stand-in
+// speak to other machines.
+func checkSandbox(o sandbox.Options, listen string, work time.Duration, credits int) error {
+	if host, _, err := net.SplitHostPort(listen); err != nil || !loopback(host) {
+		return usage("for example: --listen 127.0.0.1:8400", "%q is not a loopback address with a port: a stand-in is no server for others", listen)
+	}
+	for _, f := range []struct {
+		name  string
+		value any
+		fine  bool
+	}{
+		{"rate", float64(o.Rate), o.Rate >= 0}, {"quota", o.Quota, o.Quota >= 0}, {"credits", credits, credits >= 0},
+		{"latency", o.Latency, o.Latency >= 0}, {"work", work, work >= 0},
+	} {
+		if !f.fine {
+			return usage("leave --"+f.name+" away for the usual", "--%s: %v is not 0 or more", f.name, f.value)
+		}
+	}
+	const example = "for example: --webhook-url http://127.0.0.1:8378/"
+	hook, err := url.Parse(o.WebhookURL)
+	switch {
+	case o.Window <= 0:
+		return usage("for example: --window 1m", "--window: %v is no time", o.Window)
+	case o.Burst < 1:
+		return usage("for example: --burst 5", "--burst: %d requests are none", o.Burst)
+	case o.WebhookURL == "" && o.WebhookSecret != "":
+		return usage(example, "--webhook-secret signs what --webhook-url is posted, and that is not given")
+	case o.WebhookURL != "" && (err != nil || hook.Scheme != "http" && hook.Scheme != "https" || !loopback(hook.Hostname())):
+		return usage(example, "--webhook-url: %q is not a loopback URL: what is read is posted to this machine alone", o.WebhookURL)
+	}
+	return nil
+}
+
+// loopback reports whether the host is this machine alone.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 var announces = map[string]sandbox.Announce{
 	"nothing": sandbox.AnnounceNothing, "wait": sandbox.AnnounceWait,
 	"left": sandbox.AnnounceLeft, "all": sandbox.AnnounceAll,
@@ -114,13 +157,9 @@ func (a *app) engine() (sandbox.Engine, error) {
 
 // serve serves the sandbox until ctx is done. ready is told its base URL.
 func serve(ctx context.Context, s *sandbox.Sandbox, listen string, ready func(url string)) error {
-	host, _, err := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return usage("for example: --listen 127.0.0.1:8400", "%q is not a loopback address with a port: a stand-in is no server for others", listen)
-	}
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
-		return err
+		return &statusError{ExitFailed, err, "choose another port, or 0 for any that is free"}
 	}
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
