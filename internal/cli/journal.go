@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +68,9 @@ up to there.`,
 				return err
 			}
 			r, unheard, err := daemon.VerifyJournal(conf, daemon.Opening{Verify: verifyApart})
+			if errors.Is(err, fs.ErrNotExist) && !there(conf.State) {
+				unheard, err = fmt.Errorf("nothing has run yet: there is no state folder %s", conf.State), nil
+			}
 			if err != nil {
 				return err
 			}
@@ -80,15 +85,21 @@ up to there.`,
 			}
 			switch {
 			case busy:
-				fmt.Fprintln(a.Err, "scandrop: a daemon has the queue: the journal's end could not be compared with what that remembers")
+				fmt.Fprintln(a.Err, "scandrop: a daemon has the queue, so the journal's end is not compared with what the queue remembers of it")
 			case unheard != nil:
-				fmt.Fprintf(a.Err, "scandrop: the journal's end could not be compared with what the queue remembers: %s\n", clean(unheard.Error()))
+				fmt.Fprintf(a.Err, "scandrop: the journal's end is not compared with what the queue remembers of it: %s\n", clean(unheard.Error()))
 			}
 			return a.verified(v, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	return c
+}
+
+// there reports whether something lies at the path.
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // verified says what was found.
