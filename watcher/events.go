@@ -23,14 +23,18 @@ const maxHints = 10_000
 type hints struct {
 	ready chan struct{} // holds one value while there is something to take
 
-	mu    sync.Mutex
-	paths map[string]fsnotify.Op // what happened, all of it
-	stale map[string]struct{}    // folders in which something was touched, no more
-	lost  bool                   // events were lost: only a scan tells
+	mu      sync.Mutex
+	paths   map[string]fsnotify.Op // what happened, all of it
+	stale   map[string]struct{}    // folders in which something was touched, no more
+	touched map[string]struct{}    // what that was, or the first of it
+	lost    bool                   // events were lost: only a scan tells
 }
 
 func newHints() *hints {
-	return &hints{ready: make(chan struct{}, 1), paths: make(map[string]fsnotify.Op), stale: make(map[string]struct{})}
+	return &hints{
+		ready: make(chan struct{}, 1), paths: make(map[string]fsnotify.Op),
+		stale: make(map[string]struct{}), touched: make(map[string]struct{}),
+	}
 }
 
 func (h *hints) add(path string, op fsnotify.Op) {
@@ -51,6 +55,9 @@ func (h *hints) touch(path string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stale[filepath.Dir(path)] = struct{}{}
+	if len(h.touched) < maxHints {
+		h.touched[path] = struct{}{}
+	}
 }
 
 // lose says that events were lost.
@@ -69,12 +76,12 @@ func (h *hints) wake() {
 }
 
 // take returns what was gathered since it was last called.
-func (h *hints) take() (paths map[string]fsnotify.Op, stale map[string]struct{}, lost bool) {
+func (h *hints) take() (paths map[string]fsnotify.Op, stale, touched map[string]struct{}, lost bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	paths, stale, lost = h.paths, h.stale, h.lost
-	h.paths, h.stale, h.lost = make(map[string]fsnotify.Op), make(map[string]struct{}), false
-	return paths, stale, lost
+	paths, stale, touched, lost = h.paths, h.stale, h.touched, h.lost
+	h.paths, h.stale, h.touched, h.lost = make(map[string]fsnotify.Op), make(map[string]struct{}), make(map[string]struct{}), false
+	return paths, stale, touched, lost
 }
 
 // dispatch passes events on to the folder that they are about, until done is closed.

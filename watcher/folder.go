@@ -82,6 +82,8 @@ type folder struct {
 	wholeCost time.Duration // of the last whole scan
 	wholeAt   time.Time     // when the next is due
 
+	touched map[string]struct{} // files that were touched since the last scan, or some of them
+
 	taken   time.Time // when a file was last handed over
 	trouble string    // why the folder cannot be scanned
 
@@ -110,6 +112,7 @@ func newFolder(w *Watcher, f Folder, m *filter, n notifier, state *atomic.Pointe
 		pauses:   newPauses(f.Pause),
 		watched:  make(map[string]*listing),
 		settling: newSettling(),
+		touched:  make(map[string]struct{}),
 		ignoring: f.Ignore,
 		warned:   make(map[string]struct{}),
 	}
@@ -140,9 +143,16 @@ func (f *folder) run(ctx context.Context) {
 
 // turn does what is due, and no more than one batch of it.
 func (f *folder) turn(ctx context.Context) error {
-	paths, stale, lost := f.hints.take()
+	paths, stale, touched, lost := f.hints.take()
 	for dir := range stale {
 		f.stale(dir)
+	}
+	for path := range touched {
+		if c := f.settling.byPath[path]; c != nil {
+			c.unannounced = false
+		} else if len(f.touched) < maxHints {
+			f.touched[path] = struct{}{}
+		}
 	}
 	if lost {
 		f.caught = false
@@ -351,6 +361,7 @@ func (f *folder) scan(ctx context.Context) error {
 		}
 	})
 	f.cost += f.asking
+	clear(f.touched)
 	if !f.quick {
 		f.wholly(f.cost)
 	}
@@ -395,14 +406,15 @@ func (f *folder) looked(scanned bool, err error) {
 }
 
 // rediscover is the visitor of a scan: what is new, and no event told of, was missed
-// unless one is on its way.
+// unless one is on its way. That a file was touched is an event of it, too.
 func (f *folder) rediscover(path string, info fs.FileInfo) error {
 	before := f.settling.byPath[path]
 	if err := f.look(path, info); err != nil {
 		return err
 	}
 	if c := f.settling.byPath[path]; c != nil && before == nil {
-		c.unannounced = f.caught
+		_, touched := f.touched[path]
+		c.unannounced = f.caught && !touched
 	}
 	return nil
 }

@@ -220,6 +220,33 @@ func TestMissedEvents(t *testing.T) {
 	})
 }
 
+// What was touched and looks new for it was not missed: an event told of it, which wakes
+// nobody, or is on its way.
+func TestTouchedIsNotMissed(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, root string) {
+		w := mustNew(t, d.config(Folder{Path: root, Rescan: time.Minute}))
+		known, late := write(t, pdf, root, "known.pdf"), write(t, pdf+"1", root, "late.pdf")
+		n := start(t, w)
+		pass(30 * time.Second)
+		must(t, os.Chtimes(known, time.Time{}, time.Now()))
+		n.send(fsnotify.Chmod, known)
+		must(t, os.Chtimes(late, time.Time{}, time.Now()))
+		pass(31 * time.Second) // the rescan
+		n.send(fsnotify.Chmod, late)
+		pass(10 * time.Second)
+		d.want(root, "known.pdf", "late.pdf", "known.pdf", "late.pdf")
+		if s := w.Status()[0]; s.Missed != 0 || s.Rescan != time.Minute {
+			t.Errorf("after two were touched: %+v", s)
+		}
+		must(t, os.Remove(known))
+		write(t, pdf+"2", root, "known.pdf") // and no event tells
+		pass(70 * time.Second)
+		if s := w.Status()[0]; s.Missed != 1 {
+			t.Errorf("after one was missed: %+v", s)
+		}
+	})
+}
+
 // Where the file system sends no events, none are asked for, unless they are wanted.
 func TestSilentFileSystems(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk, root string) {

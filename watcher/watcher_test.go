@@ -279,10 +279,10 @@ func TestTooManyHintsAreAScan(t *testing.T) {
 	for i := range maxHints + 1 {
 		h.add(fmt.Sprint(i), fsnotify.Write)
 	}
-	if paths, _, lost := h.take(); !lost || len(paths) != maxHints {
+	if paths, _, _, lost := h.take(); !lost || len(paths) != maxHints {
 		t.Errorf("%d paths, lost %v", len(paths), lost)
 	}
-	if paths, _, lost := h.take(); lost || len(paths) != 0 {
+	if paths, _, _, lost := h.take(); lost || len(paths) != 0 {
 		t.Errorf("%d paths, lost %v when taken again", len(paths), lost)
 	}
 }
