@@ -1,6 +1,8 @@
 package watcher
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -29,6 +31,32 @@ func Overlooked(f Folder, path string) string {
 		return "no pattern of include matches it"
 	case matches(m.exclude, m.rel(path)):
 		return "a pattern of exclude matches it"
+	}
+	return ""
+}
+
+// EndMissing says where the file at path ends too early; "" if it has its end, or
+// nobody can tell.
+func EndMissing(path string) string {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return ""
+	}
+	defer root.Close()
+	f, err := openFile(root, filepath.Base(path))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	head := make([]byte, headSize)
+	n, _ := f.ReadAt(head, 0)
+	ext, _ := sniff(head[:n])
+	if end, ok := errors.AsType[*cutOff](whole(f, info.Size(), ext)); ok {
+		return end.Error()
 	}
 	return ""
 }

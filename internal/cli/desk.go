@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -240,23 +241,38 @@ func notThere(err error) error {
 	return err
 }
 
-// madeFrom finds the job that has the path as one of its results.
-func madeFrom(ctx context.Context, d desk, path string) (control.Job, bool) {
+// has finds the job that has the path, which was named so, as one of its results, or
+// whose original was moved there, and says which it is.
+func (a *app) has(ctx context.Context, d desk, name, path string) (control.Job, bool) {
+	j, found := owning(ctx, d, path)
+	switch {
+	case found && j.Moved == path:
+		fmt.Fprintf(a.Err, "scandrop: %s is the original of %s, moved\n", clean(name), clean(j.Scan))
+	case found:
+		fmt.Fprintf(a.Err, "scandrop: %s was made from %s\n", clean(name), clean(j.Scan))
+	}
+	return j, found
+}
+
+// owning finds the newest job that has a file at the path, besides its scan's own.
+func owning(ctx context.Context, d desk, path string) (control.Job, bool) {
 	stem := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	stem = strings.TrimSuffix(stem, filepath.Ext(stem)) // letter.pdf.txt
+	if i := strings.LastIndex(stem, " ("); i > 0 {      // letter (2).pdf
+		stem = stem[:i]
+	}
 	const most = 5000
 	n := 0
 	for j, err := range d.All(ctx, control.Filter{Text: stem}) {
 		if n++; err != nil || n > most {
 			break
 		}
-		for _, r := range j.Results {
-			if r.Path == path {
-				if full, err := d.Job(ctx, j.ID); err == nil {
-					j = full
-				}
-				return j, true
+		mine := slices.ContainsFunc(j.Results, func(r control.Result) bool { return r.Path == path })
+		if mine || j.Moved == path {
+			if full, err := d.Job(ctx, j.ID); err == nil {
+				j = full
 			}
+			return j, true
 		}
 	}
 	return control.Job{}, false

@@ -216,7 +216,11 @@ func (a *app) queueShow() *cobra.Command {
 			return a.withDesk(c.Context(), toLook, func(d desk) error {
 				j, err := find(c.Context(), d, args[0])
 				if path, abs := filepath.Abs(args[0]); errors.Is(err, queue.ErrNoJob) && abs == nil && !number(args[0]) {
-					return &statusError{ExitFailed, fmt.Errorf("%s: %w", args[0], queue.ErrNoJob), meant(c.Context(), d, path)}
+					var has bool
+					if j, has = a.has(c.Context(), d, args[0], path); !has {
+						return &statusError{ExitFailed, fmt.Errorf("%s: %w", args[0], queue.ErrNoJob), meant(c.Context(), d, path)}
+					}
+					err = nil
 				}
 				if err != nil {
 					return err
@@ -278,8 +282,6 @@ func (a *app) show(j control.Job) error {
 // nextStep says what happens next, and when.
 func nextStep(j control.Job) string {
 	switch {
-	case hopeless(j):
-		return "nothing; replace the file: another content is taken by itself"
 	case j.Next == "" || j.Due.IsZero() || strings.HasPrefix(j.Next, "waits until "): // nobody knows when that is
 		return j.Next
 	case time.Until(j.Due) > 0:

@@ -192,7 +192,7 @@ func (a *app) remoteDelete() *cobra.Command {
 		Long: `Delete documents, with their results, on the service. One that a job of the queue
 still needs is refused, unless --force is given: its result would have to be
 paid for again.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: some(`a document, by the id that "scandrop remote list" shows`),
 		RunE: func(c *cobra.Command, ids []string) error {
 			conf, err := a.load()
 			if err != nil {

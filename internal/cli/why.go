@@ -19,8 +19,21 @@ import (
 // one takes one argument. what says what that names.
 func one(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return fmt.Errorf("%d names are given; name %s", len(args), what)
+		switch len(args) {
+		case 0:
+			return fmt.Errorf("name %s", what)
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("%d names are given; name %s", len(args), what)
+	}
+}
+
+// some takes one argument at least. what says what each names.
+func some(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("name %s", what)
 		}
 		return nil
 	}
@@ -39,8 +52,9 @@ func (a *app) why() *cobra.Command {
 		Use:   "why FILE|JOB",
 		Short: "Tell the story of one scan, and what comes next",
 		Long: `Tell what became of a scan, from when it was noticed, and what happens next and
-when. It may be named by its file, by one of its results, or by its job's number. Of
-a file that scandrop does not know it says why; the exit status is 1 then.`,
+when. It may be named by its file, also where that was moved to, by one of its
+results, or by its job's number. Of a file that scandrop does not know it says why;
+the exit status is 1 then.`,
 		Args: one("a scan, by its file or its job's number, for example: scandrop why letter.pdf"),
 		RunE: func(c *cobra.Command, args []string) error {
 			conf, err := a.load()
@@ -55,9 +69,8 @@ a file that scandrop does not know it says why; the exit status is 1 then.`,
 			j, err := find(c.Context(), d, args[0])
 			path, abs := filepath.Abs(args[0])
 			if errors.Is(err, queue.ErrNoJob) && abs == nil && !number(args[0]) {
-				var made bool
-				if j, made = madeFrom(c.Context(), d, path); made {
-					fmt.Fprintf(a.Err, "scandrop: %s was made from %s\n", clean(args[0]), clean(j.Scan))
+				var has bool
+				if j, has = a.has(c.Context(), d, args[0], path); has {
 					err = nil
 				} else {
 					reason, hint := daemon.Overlooked(conf, path)
@@ -122,14 +135,6 @@ var meanings = map[queue.State]string{
 	queue.Cancelled:  "was cancelled by hand",
 }
 
-// hopeless reports whether the scan was rejected for what the file is: another try
-// with the same content comes to the same end. The reasons are the watcher's.
-func hopeless(j control.Job) bool {
-	return j.State == queue.Rejected && j.Sent.IsZero() && (j.Error == "it is empty" ||
-		strings.HasPrefix(j.Error, "it is too big: ") ||
-		strings.HasPrefix(j.Error, "it is ") && strings.Contains(j.Error, ", not a "))
-}
-
 // tellStory tells what became of a job as one would tell it.
 func (a *app) tellStory(j control.Job) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.Out, "%s\n", clean(fmt.Sprintf(format, args...))) }
@@ -145,6 +150,9 @@ func (a *app) tellStory(j control.Job) {
 			say("  %s: %s", r.Format, r.Path)
 		}
 	}
+	if j.SameAs != 0 && j.State == queue.Done && j.Sent.IsZero() {
+		say("  it has the same content as job %d: its results were copied, nothing was sent or paid", j.SameAs)
+	}
 	if j.Moved != "" {
 		say("  the original is now %s", j.Moved)
 	}
@@ -155,7 +163,7 @@ func (a *app) tellStory(j control.Job) {
 		say("next: %s.", next)
 	}
 	for _, can := range j.Can {
-		if can == control.Retry && j.State.Final() && !hopeless(j) {
+		if can == control.Retry && j.State.Final() && !j.Hopeless() {
 			say("to try again: scandrop queue retry %d", j.ID)
 		}
 	}

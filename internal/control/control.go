@@ -93,6 +93,9 @@ func View(j queue.Job, holds []queue.Hold) Job {
 		}
 		v.Results = append(v.Results, view)
 	}
+	if v.Hopeless() {
+		v.Next = "nothing; replace the file: another content is taken by itself"
+	}
 	switch j.State {
 	case queue.Done:
 		v.Can = []string{RetryPaid, Forget}
@@ -153,6 +156,14 @@ func next(j queue.Job, holds []queue.Hold) string {
 		return "the copy at the service is deleted"
 	}
 	return ""
+}
+
+// Hopeless reports whether the scan was rejected for what the file is: another try
+// with the same content comes to the same end. The reasons are the watcher's.
+func (j Job) Hopeless() bool {
+	return j.State == queue.Rejected && j.Sent.IsZero() && (j.Error == "it is empty" ||
+		strings.HasPrefix(j.Error, "it is too big: ") ||
+		strings.HasPrefix(j.Error, "it is ") && strings.Contains(j.Error, ", not a "))
 }
 
 // Name is the scan's file name.
@@ -287,7 +298,7 @@ type Today struct {
 	Done     int `json:"done"`
 	Failed   int `json:"failed"`
 	Rejected int `json:"rejected"`
-	Pages    int `json:"pages"` // of those that are done
+	Pages    int `json:"pages"` // of those that are done, paid for or copied
 }
 
 // A Pace is how fast the service is asked.

@@ -51,6 +51,10 @@ func Overlooked(c *config.Config, path string) (reason, hint string) {
 	if why := watcher.Overlooked(f, path); why != "" {
 		return why, "rename it, or change the keys of its folder in the configuration"
 	}
+	if end := watcher.EndMissing(path); end != "" && owner.Incomplete != "upload" {
+		return "it has not been taken yet: " + end + ", and its end is waited for",
+			"if that does not come within a minute or so it is rejected for it; scan it again, or have such scans taken with incomplete: upload"
+	}
 	return fmt.Sprintf("it has not been taken yet: that happens once it has not changed for a while, at the next look at its folder (%v apart)", owner.Rescan),
 		`see that scandrop runs ("scandrop status"); what lay there before with existing: ignore, or was forgotten, is taken when it changes`
 }
