@@ -36,7 +36,8 @@ again only with --pay-again.`, desk.Retry, "pay-again", "send scans again that a
 the service first.`, func(d desk, ctx context.Context, id uint64, _ bool) (control.Job, error) { return d.Cancel(ctx, id) }, "", ""),
 		a.queueEach("forget", "Remove the story of jobs that are at their end",
 			`Remove jobs that are at their end from the list. What was paid for stays known:
-the same content is not sent again by itself.`, func(d desk, ctx context.Context, id uint64, _ bool) (control.Job, error) { return d.Forget(ctx, id) }, "", ""),
+the same content is not sent again by itself. Their results stay where they are,
+and are taken for somebody else's: nothing is written over them.`, func(d desk, ctx context.Context, id uint64, _ bool) (control.Job, error) { return d.Forget(ctx, id) }, "", ""),
 		a.queueRelease(), a.queueCheck(), a.queueCompact())
 	return c
 }
@@ -45,7 +46,7 @@ func (a *app) queueList() *cobra.Command {
 	var (
 		states       []string
 		folder, text string
-		since        time.Duration
+		since        string
 		limit        int
 		asJSON       bool
 	)
@@ -64,6 +65,10 @@ func (a *app) queueList() *cobra.Command {
 					return err
 				}
 			}
+			within, err := span(since)
+			if err != nil {
+				return usage("for example: --since 24h, or --since 7d", "--since: %w", err)
+			}
 			if limit > 0 {
 				f.Limit = min(limit, 1000)
 			}
@@ -73,7 +78,8 @@ func (a *app) queueList() *cobra.Command {
 					return err
 				}
 				a.sayHeld(s.Holds)
-				jobs := first(d.All(c.Context(), f), limit, since)
+				a.sayElsewhere(f.Folder, s.Folders)
+				jobs := first(d.All(c.Context(), f), limit, within)
 				if asJSON {
 					return a.listJSON(jobs)
 				}
@@ -84,7 +90,7 @@ func (a *app) queueList() *cobra.Command {
 	c.Flags().StringSliceVar(&states, "state", nil, "only jobs in this `STATE`; may be given several times")
 	c.Flags().StringVar(&folder, "folder", "", "only jobs of this hot `FOLDER`")
 	c.Flags().StringVar(&text, "search", "", "only jobs whose scan's path holds this `TEXT`, in upper or lower case")
-	c.Flags().DurationVar(&since, "since", 0, "only jobs that were added within this `TIME`, such as 24h")
+	c.Flags().StringVar(&since, "since", "", "only jobs that were added within this `TIME`, such as 24h or 7d")
 	c.Flags().IntVar(&limit, "limit", 0, "at most `N` jobs (default all)")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	completeStates(c)
@@ -99,6 +105,37 @@ func (a *app) sayHeld(holds []control.Hold) {
 	for _, h := range holds {
 		fmt.Fprintf(a.Err, "scandrop: held: %s: %s\n", clean(h.Name), clean(h.Reason))
 	}
+}
+
+// sayElsewhere says on standard error that a folder is none of the hot ones: one that
+// was mistyped looks like an empty one.
+func (a *app) sayElsewhere(folder string, hot []control.Folder) {
+	var paths []string
+	for _, f := range hot {
+		paths = append(paths, f.Path)
+	}
+	if folder != "" && len(paths) > 0 && !slices.Contains(paths, folder) {
+		fmt.Fprintf(a.Err, "scandrop: %s is no hot folder; the hot folders are %s\n", clean(folder), clean(strings.Join(paths, ", ")))
+	}
+}
+
+// span reads a time like 24h or 7d; "" is 0.
+func span(text string) (d time.Duration, err error) {
+	const day = 24 * time.Hour
+	if text == "" {
+		return 0, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * day
+	} else {
+		d, err = time.ParseDuration(text)
+	}
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is no time", text)
+	}
+	return d, nil
 }
 
 func parseStates(words []string) ([]queue.State, error) {
@@ -328,7 +365,7 @@ func (a *app) queueEach(name, short, long string, do func(desk, context.Context,
 				if len(ids) == 0 {
 					fmt.Fprintf(a.Err, "scandrop: no jobs to %s: none is %s\n", name, strings.Join(states, " or "))
 				}
-				failed, outcomes := 0, []outcome{}
+				failed, hint, outcomes := 0, "", []outcome{}
 				for _, id := range ids {
 					j, err := do(d, ctx, id, yes)
 					if refused(err) {
@@ -337,7 +374,7 @@ func (a *app) queueEach(name, short, long string, do func(desk, context.Context,
 						fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
 						if flag != "" && !yes {
 							if j, err := d.Job(ctx, id); err == nil && j.State == queue.Done {
-								fmt.Fprintf(a.Err, "hint: --%s, to %s\n", flag, flagUsage)
+								hint = fmt.Sprintf("--%s, to %s", flag, flagUsage)
 							}
 						}
 						continue
@@ -347,6 +384,12 @@ func (a *app) queueEach(name, short, long string, do func(desk, context.Context,
 					}
 					outcomes = append(outcomes, outcome{Job: id, OK: true, Now: &j})
 					fmt.Fprintf(a.Err, "scandrop: %s: job %d is %s: %s\n", name, id, stateOr(j, name), clean(j.Scan))
+					if name == "forget" && len(j.Results) > 0 {
+						hint = "the results stay where they are, and are taken for somebody else's: what is read from the same scan again goes beside them, as letter.pdf.txt beside letter.txt"
+					}
+				}
+				if hint != "" { // once, not for each job
+					fmt.Fprintf(a.Err, "hint: %s\n", hint)
 				}
 				if asJSON {
 					if err := a.writeJSON(outcomes); err != nil {

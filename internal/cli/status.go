@@ -126,7 +126,7 @@ func (a *app) statusText(conf *config.Config, url string, s control.Status) erro
 	row("state", "%s", s.State)
 	row("jobs", "%s", jobsText(s.Jobs))
 	if t := s.Today; t != (control.Today{}) {
-		row("today", "%d done, %d failed, %d rejected, %d pages", t.Done, t.Failed, t.Rejected, t.Pages)
+		row("today", "%d done (%s), %d failed, %d rejected", t.Done, countOf(t.Pages, "page"), t.Failed, t.Rejected)
 	}
 	for _, h := range s.Holds {
 		row("held", "%s", holdText(h))
@@ -190,7 +190,7 @@ func folderText(f control.Folder) string {
 		parts = append(parts, "last scan "+moment(f.Last))
 	}
 	if f.Missed > 0 {
-		parts = append(parts, fmt.Sprintf("%d events missed", f.Missed))
+		parts = append(parts, countOf(int(f.Missed), "scan")+" of which no event told")
 	}
 	if f.Settle > 0 {
 		parts = append(parts, fmt.Sprintf("%d still changing", f.Settle))
