@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,10 +78,13 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	if w.folder, err = filepath.Abs(w.folder); err != nil {
 		return err
 	}
+	if isFile(w.folder) {
+		return usage("name a folder with --folder; it is made if there is none", "%s is a file, not a folder", w.folder)
+	}
 	text := w.yaml(standInState(s.File))
 	conf, err := config.Parse(s.File, []byte(text), config.Process())
 	if err != nil {
-		return err // as it would be of the file
+		return byFlags(err)
 	}
 	token, err := a.token(ctx, ask, w, s.File, text)
 	if err != nil {
@@ -135,35 +140,89 @@ func (a *app) setUp(ctx context.Context, w answers) error {
 	return nil
 }
 
+// The flags by which init is told what these keys of a configuration say.
+var flags = map[string]string{
+	"folders[0].path": "--folder", "folders[0].action": "--action", "folders[0].extractor_id": "--extractor-id",
+	"folders[0].formats": "--formats", "api.url": "--url",
+}
+
+// byFlags tells the mistakes of a configuration that is not written yet by the flags
+// that made them, not by lines of a file that is not there.
+func byFlags(err error) error {
+	mistakes, ok := errors.AsType[config.Errors](err)
+	if !ok {
+		return err
+	}
+	told := slices.Clone(mistakes)
+	for i, p := range told {
+		told[i].File, told[i].Line, told[i].Key = "", 0, cmp.Or(flags[p.Key], p.Key)
+	}
+	return told
+}
+
+// isFile reports whether what lies at the path is no folder.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+// mistake says what is wrong with the answer that the key of the configuration has, and
+// the way out; "" if nothing is.
+func (w *answers) mistake(key string) string {
+	if key == "folders[0].path" && isFile(w.folder) {
+		return w.folder + " is a file, not a folder"
+	}
+	_, err := config.Parse("", []byte(w.yaml("state")), config.Process())
+	mistakes, _ := errors.AsType[config.Errors](err)
+	for _, p := range mistakes {
+		if p.Key == key {
+			p.Line, p.Key = 0, ""
+			return p.Error()
+		}
+	}
+	return ""
+}
+
+// ask asks for the answer that the key has, until it is one that can be meant.
+func (w *answers) ask(q *questions, key, question, usual string, take func(string)) error {
+	for {
+		text, err := q.text(question, usual)
+		if err != nil {
+			return err
+		}
+		take(text)
+		wrong := w.mistake(key)
+		if wrong == "" {
+			return nil
+		}
+		fmt.Fprintf(q.out, "scandrop: %s\n", clean(wrong))
+	}
+}
+
 // complete asks for what no flag has given.
 func (w *answers) complete(ask *questions) error {
 	if ask != nil {
 		var err error
 		if w.folder == "" {
-			if w.folder, err = ask.text("Which folder do the scans go to?", defaultFolder(w.user)); err != nil {
-				return err
-			}
+			err = w.ask(ask, "folders[0].path", "Which folder do the scans go to?", defaultFolder(w.user), func(s string) { w.folder = s })
 		}
-		if w.action == "" {
-			if w.action, err = ask.text("What is to become of them: transcribe, tables or extractor?", "transcribe"); err != nil {
-				return err
-			}
+		if w.action == "" && err == nil {
+			err = w.ask(ask, "folders[0].action", "What is to become of them: transcribe, tables or extractor?", "transcribe", func(s string) { w.action = s })
 		}
-		if w.action == "extractor" && w.extractor == "" {
-			if w.extractor, err = ask.text("Which extractor (its id)?", ""); err != nil {
-				return err
-			}
+		if w.action == "extractor" && w.extractor == "" && err == nil {
+			err = w.ask(ask, "folders[0].extractor_id", "Which extractor (its id)?", "", func(s string) { w.extractor = s })
 		}
-		if len(w.formats) == 0 {
+		if len(w.formats) == 0 && err == nil {
 			usual := "txt"
 			if w.action != "transcribe" {
 				usual = "xlsx"
 			}
-			text, err := ask.text("Which results, such as txt,docx?", usual)
-			if err != nil {
-				return err
-			}
-			w.formats = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+			err = w.ask(ask, "folders[0].formats", "Which results, such as txt,docx?", usual, func(s string) {
+				w.formats = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+			})
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if w.action == "" {
@@ -201,6 +260,9 @@ func (w *answers) yaml(standIn string) string {
 	}
 	if strings.HasPrefix(w.url, "http:") { // of this machine, as only there plain http is taken
 		fmt.Fprintf(&b, "# A stand-in of the service: what it has read is not done for the service itself, so it is remembered apart.\nstate: %s\n", quoted(standIn))
+		if !filepath.IsAbs(standIn) {
+			b.WriteString("# Any free port for its page, as an installed scandrop has the usual one: \"scandrop open\" finds it.\nstatus:\n  listen: '127.0.0.1:0'\n")
+		}
 	}
 	fmt.Fprintf(&b, "folders:\n  - path: %s\n    action: %s\n", quoted(w.folder), quoted(w.action))
 	if w.extractor != "" {
@@ -250,7 +312,7 @@ func (a *app) token(ctx context.Context, ask *questions, w answers, path, text s
 			if ask == nil || w.tokenFile != "" {
 				return token, &statusError{ExitUsage, plainly(err), "copy the token again from the dashboard of your account; nothing was written"}
 			}
-			fmt.Fprintf(a.Err, "scandrop: %s\n", clean(plainly(err).Error()))
+			fmt.Fprintf(a.Err, "scandrop: %s; copy it again from the dashboard of your account\n", clean(plainly(err).Error()))
 		default: // a token that cannot be tried now may be fine
 			fmt.Fprintf(a.Err, "scandrop: warning: the token could not be tried: %s\n", clean(err.Error()))
 			return token, nil
@@ -261,7 +323,7 @@ func (a *app) token(ctx context.Context, ask *questions, w answers, path, text s
 // plainly says in plain words that the service refuses the token.
 func plainly(err error) error {
 	if refused, ok := errors.AsType[*hwocr.Error](err); ok && refused.Status == 401 {
-		return errors.New("the service refuses this token; copy it again from the dashboard of your account")
+		return errors.New("the service refuses this token")
 	}
 	return err
 }

@@ -59,7 +59,6 @@ func TestMain(m *testing.M) {
 //	service calls OP MOST      there were at most that many calls of an operation
 //	plant NAME WHOSE           uploads a document past scandrop: ours, namesake, other, stranger, or a scan
 //	configure FILE             puts the service's address in place of $URL, and no page where none is named
-//	nopage FILE                has a configuration serve no page
 //	listen NAME...             somebody else listens on ports, which are $NAME from now on
 //	older FILE                 makes the queue file one of the version before
 //	newer FILE                 and one of a version that does not exist yet
@@ -91,7 +90,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(e.WorkDir, "c.yaml"), []byte(config), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "nopage": noPageIn, "plant": plant,
+			"exits": exits, "until": until, "scan": scan, "scans": scans, "big": big, "service": service, "hold": hold, "configure": configure, "plant": plant,
 			"listen": listen, "older": version(1), "newer": version(1000),
 		},
 	})
@@ -261,12 +260,6 @@ func configure(ts *testscript.TestScript, _ bool, files []string) {
 // noPage keeps a configuration off the usual address, which a scandrop that is installed
 // on the machine has, or another script.
 const noPage = `status: {listen: ""}` + "\n"
-
-func noPageIn(ts *testscript.TestScript, _ bool, files []string) {
-	for _, name := range files {
-		check(ts, os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)+"\n"+noPage), 0o600))
-	}
-}
 
 func listen(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
