@@ -43,7 +43,7 @@ service answers, what the account's balance is, the clock, the room on the disks
 and the addresses that are listened on. Nothing is uploaded. Exit status 2 means
 that the configuration, or what it names, cannot be used; 1 that something else is
 wrong. A warning is no error.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if syntax {
 				_, err := a.load()
@@ -73,6 +73,9 @@ wrong. A warning is no error.`,
 
 // report prints the findings, and says by its error how bad they are.
 func (a *app) report(findings []finding, asJSON bool) error {
+	for i := range findings {
+		findings[i].Hint = a.hint(findings[i].Hint)
+	}
 	if asJSON {
 		if err := a.writeJSON(findings); err != nil {
 			return err
@@ -393,7 +396,7 @@ func (a *app) tryOut() *cobra.Command {
 		Use:    "try",
 		Short:  "Try what the standard input names",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   none,
 		RunE: func(*cobra.Command, []string) error {
 			var t daemon.Try
 			if err := json.NewDecoder(a.In).Decode(&t); err != nil {

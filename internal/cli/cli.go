@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -52,6 +53,7 @@ type app struct {
 	Streams
 	samples fs.FS
 	config  string // --config
+	wrong   error  // what is no command, where the help of it was asked for
 }
 
 // Main runs the command that args name and returns the exit status. samples
@@ -69,6 +71,9 @@ func Main(args []string, s Streams, samples fs.FS) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := root.ExecuteContext(ctx)
 	if err == nil {
+		err = a.wrong
+	}
+	if err == nil {
 		return ExitFine
 	}
 	return a.explain(err)
@@ -76,7 +81,15 @@ func Main(args []string, s Streams, samples fs.FS) int {
 
 // Commands returns the tree of commands, for what is written about them: the
 // manual pages and the completions of the shells.
-func Commands() *cobra.Command { return (&app{}).root() }
+func Commands() *cobra.Command {
+	root := (&app{}).root()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // packages bring what it prints
+			root.RemoveCommand(c)
+		}
+	}
+	return root
+}
 
 // A statusError is an error with an exit status and perhaps a hint of its own.
 // A nil Err prints nothing.
@@ -123,9 +136,32 @@ func (a *app) explain(err error) int {
 	}
 	fmt.Fprintf(a.Err, "scandrop: %s\n", clean(err.Error()))
 	if hint != "" {
-		fmt.Fprintf(a.Err, "hint: %s\n", clean(hint))
+		fmt.Fprintf(a.Err, "hint: %s\n", clean(a.hint(hint)))
 	}
 	return status
+}
+
+// quoted are the commands that a way out names, all of which take --config.
+var quoted = regexp.MustCompile(`"scandrop [^"]*"`)
+
+// hint is a way out whose commands can be copied: they are about the configuration that
+// this one was about.
+func (a *app) hint(text string) string {
+	return quoted.ReplaceAllStringFunc(text, func(command string) string {
+		return strings.TrimSuffix(command, `"`) + a.about() + `"`
+	})
+}
+
+// about is the flag by which another command is about the same configuration, "" if it
+// needs none.
+func (a *app) about() string {
+	switch {
+	case a.config == "", a.config == config.DefaultPath(config.Process()):
+		return ""
+	case strings.Contains(a.config, " "):
+		return " --config '" + a.config + "'"
+	}
+	return " --config " + a.config
 }
 
 // verdictOn returns the exit status that an error stands for, and the way out.
@@ -164,7 +200,7 @@ func (a *app) problem(kind string, p config.Problem) {
 	p.Hint = ""
 	fmt.Fprintf(a.Err, "scandrop: %s%s\n", kind, clean(p.Error()))
 	if hint != "" {
-		fmt.Fprintf(a.Err, "hint: %s\n", clean(hint))
+		fmt.Fprintf(a.Err, "hint: %s\n", clean(a.hint(hint)))
 	}
 }
 
@@ -184,7 +220,7 @@ answers, 5 something is held.`,
 		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return c.Help()
 		},
@@ -199,11 +235,29 @@ Open a terminal, and type: scandrop demo
 	})
 	root.AddCommand(a.demo(), a.init(), a.check(), a.plan(), a.run(), a.status(), a.why(), a.open(),
 		a.queue(), a.remote(), a.journal(), a.service(), a.sandbox(), a.version(), a.pages(), a.tryOut())
-	for _, c := range root.Commands() {
-		strictArgs(c)
-	}
+	root.InitDefaultCompletionCmd()
 	strictArgs(root)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		if c.HasSubCommands() {
+			a.wrong = c.ValidateArgs(c.Flags().Args()) // else the help would be another command's
+		}
+		if a.wrong == nil {
+			help(c, args)
+		}
+	})
 	return root
+}
+
+// none takes no arguments; where there are commands the first would be one.
+func none(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.HasSubCommands():
+		return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+	}
+	return fmt.Errorf("%q takes no arguments, and %q is one", c.CommandPath(), args[0])
 }
 
 // strictArgs makes wrong arguments a mistake of usage, and an unknown
@@ -211,13 +265,21 @@ Open a terminal, and type: scandrop demo
 func strictArgs(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
-		check = cobra.NoArgs
+		check = none
 	}
+	c.SuggestionsMinimumDistance = 2
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return usage("see "+c.CommandPath()+" --help", "%w", err)
+		err := check(c, args)
+		if err == nil {
+			return nil
 		}
-		return nil
+		hint := "see " + c.CommandPath() + " --help"
+		if c.HasSubCommands() && len(args) > 0 {
+			if meant := c.SuggestionsFor(args[0]); len(meant) > 0 {
+				hint = fmt.Sprintf(`did you mean "%s %s"?`, c.CommandPath(), meant[0])
+			}
+		}
+		return usage(hint, "%w", err)
 	}
 	if c.RunE == nil && c.HasSubCommands() {
 		c.RunE = func(c *cobra.Command, _ []string) error {

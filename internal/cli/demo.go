@@ -62,7 +62,7 @@ func (a *app) demo() *cobra.Command {
 		Long: `Start the built-in stand-in of the API and the real daemon over a temporary hot
 folder, drop sample scans into it as a scanner would, and show what becomes of
 them. Nothing leaves this machine.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
 				temp, err := os.MkdirTemp("", "scandrop-demo-")

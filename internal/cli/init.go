@@ -42,7 +42,7 @@ What is given by a flag is not asked for. Without a terminal nothing is: then
 --folder must be given, and the token comes from --token-file ("-" is standard
 input) or the environment variable SCANDROP_TOKEN.`,
 		Example: "  scandrop init\n  scandrop init --folder /srv/scans --formats txt,docx --token-file - < token",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.setUp(c.Context(), w) },
 	}
 	f := c.Flags()

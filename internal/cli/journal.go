@@ -61,7 +61,7 @@ that cannot be done, and is said.
 Who may write the state folder can make both anew. Note down elsewhere the head
 that this prints, the number and the hash of the last line: it proves all lines
 up to there.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			conf, err := a.load()
 			if err != nil {

@@ -24,7 +24,7 @@ user's browser; where there is none, and with --print, only print it. A browser 
 cannot read the user's cache folder (some are shut in) is given the printed link by
 hand. Whoever has the link sees the scans: it is made from the token in the state folder, which only
 scandrop's user may read.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.load()
 			if err != nil {

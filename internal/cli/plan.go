@@ -59,7 +59,7 @@ func (a *app) plan() *cobra.Command {
 		Long: `Look at every hot folder, count the pages of the scans in it, and say what would
 become of each if "scandrop run" started now. Nothing is sent, and nothing
 is changed. Stop the daemon first: it would be sending meanwhile.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.load()
 			if err != nil {

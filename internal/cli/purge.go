@@ -28,7 +28,7 @@ those that are not scandrop's, and those that were left there on purpose stay.
 
 The daemon does this by itself, once a day; stop it before this command. On a
 terminal it asks before it deletes; elsewhere it needs --yes.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !orphans {
 				return usage("scandrop remote purge --orphans", "say what to purge")

@@ -53,7 +53,7 @@ func (a *app) queueList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, the newest first",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f := control.Filter{Text: text}
 			var err error

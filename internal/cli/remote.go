@@ -108,7 +108,7 @@ func (a *app) remoteList() *cobra.Command {
 		Long: `List the documents on the service, the newest first, and whose they are: ours,
 and which job has them; another installation's of scandrop; or not scandrop's.
 While a daemon has the queue, the jobs cannot be told.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.load()
 			if err != nil {

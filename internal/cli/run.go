@@ -34,7 +34,7 @@ mistake is refused, and what is on the wire stays there; not from a terminal.
 With --once: take what is there, see it through, and end, with status 5 if
 anything is left held, else 3 if scans of this run failed or were rejected,
 else 0.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			manager := service.Started(os.Getenv)
 			err := service.Run(c.Context(), func(ctx context.Context) error {
@@ -215,7 +215,7 @@ func (a *app) end(s daemon.Summary) error {
 		fmt.Fprintln(a.Err, "hint: when the trouble is over, run again: it goes on by itself")
 		return &statusError{Status: ExitHeld}
 	case s.Failed+s.Rejected > 0:
-		fmt.Fprintln(a.Err, `hint: "scandrop queue list --state failed,rejected" says why, "scandrop queue retry JOB" tries again (with the same --config)`)
+		fmt.Fprintf(a.Err, "hint: %s\n", clean(a.hint(`"scandrop queue list --state failed,rejected" says why, "scandrop queue retry JOB" tries again`)))
 		return &statusError{Status: ExitLeft}
 	}
 	return nil

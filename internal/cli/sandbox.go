@@ -41,7 +41,7 @@ asks for, one rule a line:
 
 It reads the sample scans of the demo, other images with tesseract where that is
 installed, and says so where it does not read.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o := sandbox.Options{
 				Token: token, Latency: latency, Rate: rate.Limit(perSecond), Burst: burst,

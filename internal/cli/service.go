@@ -36,7 +36,7 @@ func (a *app) service() *cobra.Command {
 		{"restart", "Stop and start the service", "restarted", service.Config.Restart},
 	} {
 		c.AddCommand(&cobra.Command{
-			Use: v.name, Short: v.short, Args: cobra.NoArgs,
+			Use: v.name, Short: v.short, Args: none,
 			RunE: func(*cobra.Command, []string) error {
 				s, err := a.serviceConfig(user)
 				if err != nil {
@@ -62,7 +62,7 @@ func (a *app) serviceInstall(user *bool) *cobra.Command {
 checked first, and the service is given leave to read and write in its folders.
 Install again after folders were added, or to repair: nothing is lost by that.
 It is not started: "scandrop service start" does that.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			s, err := a.serviceConfig(*user)
 			if err != nil {
@@ -176,7 +176,7 @@ func (a *app) serviceStatus(user *bool) *cobra.Command {
 		Long: `Say how the service is: running, held, starting, stopping, restarting, failed or
 stopped, and why. Exit status 0 means that it runs, 5 that something is held,
 1 that it does not run.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.serviceConfig(*user)
 			if err != nil {
@@ -209,10 +209,10 @@ stopped, and why. Exit status 0 means that it runs, 5 that something is held,
 			case service.Running:
 				return nil
 			case service.Held:
-				fmt.Fprintln(a.Err, `hint: when the trouble is over it goes on by itself; "scandrop check" tells more`)
+				fmt.Fprintf(a.Err, "hint: %s\n", clean(a.hint(`when the trouble is over it goes on by itself; "scandrop check" tells more`)))
 				return &statusError{Status: ExitHeld}
 			case service.Restarting, service.Failed:
-				fmt.Fprintf(a.Err, "hint: \"scandrop check\" says what is wrong; the log: %s\n", clean(s.Logs()))
+				fmt.Fprintf(a.Err, "hint: %s; the log: %s\n", clean(a.hint(`"scandrop check" says what is wrong`)), clean(s.Logs()))
 			}
 			return &statusError{Status: ExitFailed}
 		},

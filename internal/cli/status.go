@@ -42,7 +42,7 @@ it writes a line whenever something has changed, with --json an object a line.
 
 With --alive it ends with 0 as long as the daemon answers, whatever is held: for
 what starts those again that do not.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.load()
 			if err != nil {

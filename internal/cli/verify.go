@@ -124,7 +124,7 @@ func (a *app) queueCheck() *cobra.Command {
 		Long: `Read the whole queue file, every page and every record, and hold each index
 against them. Nothing is changed. "scandrop run" does the same after a crash, and
 restores the newest snapshot where the file is damaged.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			if file == "" {
 				conf, err := a.load()
@@ -177,7 +177,7 @@ func (a *app) queueCompact() *cobra.Command {
 		Short: "Rewrite the queue file without the free room in it",
 		Long: `Rewrite the queue file without the free room in it. "scandrop run" does so by
 itself where most of the file is free.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			conf, err := a.load()
 			if err != nil {

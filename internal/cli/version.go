@@ -35,7 +35,7 @@ func buildVersion() string {
 func (a *app) version() *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
-		Use: "version", Short: "Say which build this is", Args: cobra.NoArgs,
+		Use: "version", Short: "Say which build this is", Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
 				return json.NewEncoder(plainJSON{a.Out}).Encode(map[string]string{

@@ -78,7 +78,7 @@ the exit status is 1 then.`,
 						hint = meant(c.Context(), d, path)
 					}
 					if asJSON {
-						if err := a.writeJSON(unknown{path, reason, hint}); err != nil {
+						if err := a.writeJSON(unknown{path, reason, a.hint(hint)}); err != nil {
 							return err
 						}
 						return &statusError{Status: ExitFailed}
@@ -164,7 +164,7 @@ func (a *app) tellStory(j control.Job) {
 	}
 	for _, can := range j.Can {
 		if can == control.Retry && j.State.Final() && !j.Hopeless() {
-			say("to try again: scandrop queue retry %d", j.ID)
+			say("to try again: scandrop queue retry %d%s", j.ID, a.about())
 		}
 	}
 }
