@@ -89,6 +89,9 @@ func (l library) stop() error {
 
 func (l library) status() (Status, error) {
 	s, err := l.Service.Status()
+	if errors.Is(err, service.ErrNotInstalled) {
+		return Status{}, ErrNotInstalled
+	}
 	if err != nil {
 		return Status{}, l.err("ask for", err)
 	}

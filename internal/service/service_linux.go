@@ -162,7 +162,7 @@ func (m scripted) stop() error {
 
 func (m scripted) status() (Status, error) {
 	if !m.there() {
-		return Status{}, fmt.Errorf("ask for the service with %s: %w", m.Platform(), ErrNotInstalled)
+		return Status{}, ErrNotInstalled
 	}
 	s, err := m.library.status()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended || errors.Is(err, ErrNotInstalled) {

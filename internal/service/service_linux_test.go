@@ -61,6 +61,9 @@ func TestScripted(t *testing.T) {
 			t.Errorf("it is %q, %v; want %s", s.State, err, state)
 		}
 	}
+	if _, err := m.status(); err != ErrNotInstalled {
+		t.Errorf("asked for what is not installed: %v", err)
+	}
 	for what, err := range map[string]error{"status": second(m.status()), "start": m.start(), "stop": m.stop(), "uninstall": m.uninstall()} {
 		if !errors.Is(err, ErrNotInstalled) {
 			t.Errorf("%s of what is not installed: %v", what, err)
