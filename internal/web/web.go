@@ -288,7 +288,8 @@ func (s *Server) routes() http.Handler {
 		mux.Handle(r.pattern, h)
 	}
 	mux.Handle("/", s.session(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNotFound, Message: "there is nothing at this address"})
+		s.problem(w, r, http.StatusNotFound, &control.Problem{Code: control.CodeNotFound, Message: "there is nothing at this address",
+			Hint: "/api/v1/openapi.json lists what programs can ask for"})
 	})))
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

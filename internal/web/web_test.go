@@ -344,6 +344,9 @@ func TestBadRequests(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
+	if _, body, _ := s.ask(c, "GET", "/api/status", bearer); !strings.Contains(body, "/api/v1/openapi.json") {
+		t.Errorf("a program is not told where it says what there is: %s", body)
+	}
 }
 
 func read(t *testing.T, path string) string {
