@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ installed, and says so where it does not read.`,
 			o := sandbox.Options{
 				Token: token, Latency: latency, Rate: rate.Limit(perSecond), Burst: burst,
 				Quota: quota, Window: window,
-				WebhookURL: hook, WebhookSecret: hookSecret,
+				WebhookURL: hook, WebhookSecret: hookSecret, HookClient: hereAlone(),
 				Work: func(sandbox.Document) time.Duration { return work },
 			}
 			var known bool
@@ -130,6 +131,21 @@ func checkSandbox(o sandbox.Options, listen string, work time.Duration, credits 
 		return usage(example, "--webhook-url: %q is not a loopback URL: what is read is posted to this machine alone", o.WebhookURL)
 	}
 	return nil
+}
+
+// errOther means that a stand-in was to speak to another machine.
+var errOther = errors.New("a stand-in speaks to this machine alone")
+
+// hereAlone is a client that reaches this machine alone, wherever a redirect leads to or
+// an upload has its result posted to.
+func hereAlone() *http.Client {
+	d := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		if host, _, err := net.SplitHostPort(address); err != nil || !loopback(host) {
+			return errOther
+		}
+		return nil
+	}}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: d.DialContext}}
 }
 
 // loopback reports whether the host is this machine alone.
