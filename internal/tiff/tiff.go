@@ -58,7 +58,7 @@ type Directory struct {
 }
 
 // A Field is an entry of a directory. Fields of types that are not known are
-// left out.
+// left out, and so is what comes again under the same tag, as by libtiff.
 type Field struct {
 	Tag, Type uint16
 	Count     uint64
@@ -128,6 +128,7 @@ func (t *Reader) Next() (Directory, error) {
 		return d, short("a directory of %d entries", entries)
 	}
 	n, inline := int64(entries), t.Pointer()
+	tags := map[uint16]bool{}
 	first := d.Offset + uint64(t.Counter())
 	b, err = t.at(first, n*t.Entry()+inline)
 	if err != nil {
@@ -150,7 +151,10 @@ func (t *Reader) Next() (Directory, error) {
 				return d, err
 			}
 		}
-		d.Fields = append(d.Fields, f)
+		if !tags[f.Tag] {
+			tags[f.Tag] = true
+			d.Fields = append(d.Fields, f)
+		}
 	}
 	t.next = t.number(b[n*t.Entry():])
 	return d, nil

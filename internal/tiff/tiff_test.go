@@ -71,3 +71,37 @@ func TestDirectories(t *testing.T) {
 		}
 	}
 }
+
+// Where a tag comes twice the first counts, also for what is copied.
+func TestTagThatComesAgain(t *testing.T) {
+	content := []byte("II*\x00\x0a\x00\x00\x00" + "ab" + "\x03\x00" +
+		"\x11\x01\x04\x00\x01\x00\x00\x00\x08\x00\x00\x00" + // a strip at 8
+		"\x11\x01\x04\x00\x02\x00\x00\x00\x00\x00\x00\x00" + // and two at the beginning
+		"\x17\x01\x04\x00\x01\x00\x00\x00\x02\x00\x00\x00" + // of two bytes
+		"\x00\x00\x00\x00")
+	r, err := NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.Next()
+	if err != nil || len(d.Fields) != 2 {
+		t.Fatalf("%+v, %v; want two fields", d, err)
+	}
+	if _, err := r.Weight(d); err != nil {
+		t.Error(err)
+	}
+	copied, err := r.Copy([]Directory{d})
+	if err != nil || !bytes.Equal(copied[8:10], []byte("ab")) {
+		t.Fatalf("%q, %v", copied, err)
+	}
+	c, err := NewReader(bytes.NewReader(copied), int64(len(copied)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err = c.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if where, err := c.Data(d); err != nil || len(where) != 1 || where[0] != (Extent{8, 2}) {
+		t.Errorf("the copy has its data at %v, %v", where, err)
+	}
+}
