@@ -9,72 +9,88 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"archive/zip"
 )
 
 // Whatever comes over the wire, every operation ends with an answer or an *Error, in
-// plain words, without the token, and with an id that can be asked for again.
+// plain words, without the token, and with an id that can be asked for again. Whatever
+// it says of how many requests are let through, nobody waits for longer than an hour,
+// and what is kept of it for after a restart is within its bounds.
 func FuzzAnswer(f *testing.F) {
-	f.Add(201, "application/json", "", "", `{"id":"abc","status":"queued","page_count":"3"}`)
-	f.Add(200, "application/json; charset=utf-8", "17", "0", `{"data":[{"document_id":"a","created_at":"2025-03-05 19:47:44"}],"last_page":2,"total":9}`)
-	f.Add(200, "text/plain", "", "", "text")
-	f.Add(429, "text/html", "Mon, 23 Nov 2026 22:00:40 GMT", "99999999999", htmlPage)
-	f.Add(422, "application/problem+json", "-1", "x", `{"errors":{"file":["`+token+`"]}}`)
-	f.Add(101, "a/b; c=\"", "", "", "\x00")
-	f.Add(200, "application/zip", "", "", zipped(f, zip.Deflate, "a", "b"))
-	f.Fuzz(func(t *testing.T, status int, kind, retry, reset, body string) {
+	f.Add(201, "application/json", "", "60", "59", "", `{"id":"abc","status":"queued","page_count":"3"}`)
+	f.Add(200, "application/json; charset=utf-8", "17", "1", "0", "0", `{"data":[{"document_id":"a","created_at":"2025-03-05 19:47:44"}],"last_page":2,"total":9}`)
+	f.Add(200, "text/plain", "", "2147483647", "0", "86400", "text")
+	f.Add(429, "text/html", "Mon, 23 Nov 2026 22:00:40 GMT", "60", "0", "99999999999", htmlPage)
+	f.Add(422, "application/problem+json", "-1", "-1", "none", "x", `{"errors":{"file":["`+token+`"]}}`)
+	f.Add(101, "a/b; c=\"", "", "3", "7", "946684820", "\x00")
+	f.Add(200, "application/zip", "", "", "0", "", zipped(f, zip.Deflate, "a", "b"))
+	f.Add(429, "", "30", "5", "0", "3", "")
+	f.Fuzz(func(t *testing.T, status int, kind, retry, limit, left, reset, body string) {
 		if status < 100 || status > 999 {
 			t.Skip("no such status")
 		}
-		pages := 0
-		c, err := New(Config{
-			URL: "http://api.test/api/v2", Token: func() (string, error) { return token, nil },
-			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				if r.Body != nil {
-					_, _ = io.Copy(io.Discard, r.Body)
-					r.Body.Close()
-				}
-				if pages++; pages > 10 {
-					return nil, errors.New("enough")
-				}
-				return answer(status, body, typeKey, kind, "Retry-After", retry, "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", reset), nil
-			}),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		look := func(d Document, err error) {
-			if err == nil {
-				if d.Pages < 0 || d.Status != oneLine(d.Status, 100) || d.Error != oneLine(d.Error, 300) || strings.Contains(d.Error+d.Name+d.Status, token) {
-					t.Errorf("got %+v", d)
-				}
-				return
+		synctest.Test(t, func(t *testing.T) {
+			const rate, longest = 8, time.Hour + time.Minute // a rest, and the slowest rate
+			pace := NewPace(rate, 2)
+			last, pages := time.Now(), 0
+			c, err := New(Config{
+				URL: "http://api.test/api/v2", Token: func() (string, error) { return token, nil }, Pace: pace,
+				Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					if r.Body != nil {
+						_, _ = io.Copy(io.Discard, r.Body)
+						r.Body.Close()
+					}
+					if waited := time.Since(last); waited > longest {
+						t.Errorf("waited for %v", waited)
+					}
+					last = time.Now()
+					if pages++; pages > 10 {
+						return nil, errors.New("enough")
+					}
+					return answer(status, body, typeKey, kind, "Retry-After", retry,
+						"X-RateLimit-Limit", limit, "X-RateLimit-Remaining", left, "X-RateLimit-Reset", reset), nil
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
-			e := wantError(t, err)
-			if err.Error() != oneLine(err.Error(), 2000) || e.RetryAfter < 0 || e.RetryAfter > time.Hour {
-				t.Errorf("got %q, wait %v", err, e.RetryAfter)
+			look := func(d Document, err error) {
+				if s := pace.State(); !(s.Rate > 0 && s.Rate <= rate) || time.Until(s.NotBefore) > time.Hour || s.Quota < 0 || s.Window < 0 || s.Window > time.Hour {
+					t.Errorf("the pace is %+v", s)
+				}
+				if err == nil {
+					if d.Pages < 0 || d.Status != oneLine(d.Status, 100) || d.Error != oneLine(d.Error, 300) || strings.Contains(d.Error+d.Name+d.Status, token) {
+						t.Errorf("got %+v", d)
+					}
+					return
+				}
+				e := wantError(t, err)
+				if err.Error() != oneLine(err.Error(), 2000) || e.RetryAfter < 0 || e.RetryAfter > time.Hour {
+					t.Errorf("got %q, wait %v", err, e.RetryAfter)
+				}
 			}
-		}
-		ctx := context.Background()
-		d, err := c.Upload(ctx, scan("content"))
-		if look(d, err); err == nil && checkID(d.ID) != nil {
-			t.Errorf("the id is %q", d.ID)
-		}
-		look(c.Status(ctx, "abc"))
-		look(Document{}, c.Delete(ctx, "abc"))
-		_, err = c.Balance(ctx)
-		look(Document{}, err)
-		for d, err := range c.Documents(ctx, 200) {
+			ctx := context.Background()
+			d, err := c.Upload(ctx, scan("content"))
 			if look(d, err); err == nil && checkID(d.ID) != nil {
 				t.Errorf("the id is %q", d.ID)
 			}
-		}
-		for format := range formats {
-			_, err := c.Download(ctx, "abc", format, &memoryFile{})
+			look(c.Status(ctx, "abc"))
+			look(Document{}, c.Delete(ctx, "abc"))
+			_, err = c.Balance(ctx)
 			look(Document{}, err)
-		}
+			for d, err := range c.Documents(ctx, 200) {
+				if look(d, err); err == nil && checkID(d.ID) != nil {
+					t.Errorf("the id is %q", d.ID)
+				}
+			}
+			for format := range formats {
+				_, err := c.Download(ctx, "abc", format, &memoryFile{})
+				look(Document{}, err)
+			}
+		})
 	})
 }
 
