@@ -48,6 +48,11 @@ func TestChat(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
+	server.Close() // now an error of the library's names the URL
+	gone := "mattermost://" + strings.TrimPrefix(server.URL, "http://") + "/sEcReTpLaCe?disabletls=yes"
+	if err := (Chat{URL: secretIs(gone)}).Send(t.Context(), example); err == nil || strings.Contains(err.Error(), "sEcReTpLaCe") {
+		t.Errorf("gone: %v", err)
+	}
 }
 
 // Every service of the library is there, but those of which services says why not, and
