@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -579,19 +580,24 @@ func TestHostileIDs(t *testing.T) {
 
 // The body of an answer that changes the protocol is the connection itself.
 func TestHostileProtocol(t *testing.T) {
-	hung := make(chan struct{})
-	defer close(hung)
+	left := make(chan error, 1)
 	c := hostile(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
+			left <- err
 			return
 		}
 		defer conn.Close()
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-		<-hung
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // lest it hang where the client does
+		_, err = conn.Read(make([]byte, 1))
+		left <- err
 	})
 	_, err := c.Status(t.Context(), "abc")
 	if wantError(t, err).Status != http.StatusSwitchingProtocols {
 		t.Errorf("got %v", err)
+	}
+	if err := <-left; err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the client did not hang up: %v", err)
 	}
 }
