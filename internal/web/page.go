@@ -291,8 +291,11 @@ func (s *Server) drop(folder, name string, scan io.Reader) (string, error) {
 	}
 	limited := &io.LimitedReader{R: scan, N: s.MaxScan + 1}
 	path, err := s.Files.Drop(folder, name, tooBig{limited})
-	if err == nil {
+	switch {
+	case err == nil:
 		s.Log.Info("by hand", "what", "drop", "scan", path)
+	case errors.Is(err, io.ErrUnexpectedEOF): // whose connection ended is no trouble of ours
+		err = &badRequest{"the scan is cut off", "send it again"}
 	}
 	return path, err
 }

@@ -29,7 +29,7 @@ const token = "the-token-of-the-state-folder"
 
 // A site is a server over a queue, on a loopback port.
 type site struct {
-	*testing.T
+	testing.TB
 	*Server
 	dir   string // the hot folder
 	queue *queue.Queue
@@ -60,7 +60,7 @@ func (f dirFiles) Drop(_, name string, scan io.Reader) (string, error) {
 	return path, os.WriteFile(path, data, 0o600)
 }
 
-func newSite(t *testing.T, change ...func(*Config)) *site {
+func newSite(t testing.TB, change ...func(*Config)) *site {
 	t.Helper()
 	dir := t.TempDir()
 	q, err := queue.Open(queue.Config{Path: filepath.Join(t.TempDir(), "queue.db"), Installation: queue.Installation{Name: "TEST", Key: make([]byte, 32)}})
@@ -68,7 +68,7 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { q.Close() })
-	s := &site{T: t, dir: dir, queue: q}
+	s := &site{TB: t, dir: dir, queue: q}
 	c := Config{
 		Queue: q, Files: dirFiles{dir}, Token: token, MaxScan: 20 << 20,
 		About: func() control.Status {
