@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	xtiff "golang.org/x/image/tiff"
 
@@ -105,6 +106,44 @@ func TestSplitPDF(t *testing.T) {
 			t.Errorf("divided again part %d is %+v, was %+v", i, again[i], parts[i])
 		}
 	}
+}
+
+// Whatever a PDF holds, the process that looks into it gives an answer within its
+// bounds; one that is divided has its pages in the parts, each once and in order.
+func FuzzPDF(f *testing.F) {
+	f.Add(textPDF("BT /F0 12 Tf (Dear Ada) Tj ET"), int64(2000))
+	f.Add(pdfOf(f, picture(f, sheet(1, 30, 30, 30), png.Encode), picture(f, sheet(2, 30, 30, 30), png.Encode)), int64(3000))
+	f.Add([]byte("%PDF-1.7"), int64(1))
+	f.Fuzz(func(t *testing.T, content []byte, limit int64) {
+		tool := apart(t)
+		tool.Timeout = 10 * time.Second
+		scan, dir := file(t, content), t.TempDir()
+		report, err := tool.Inspect(t.Context(), scan, ".pdf")
+		if err != nil && (!errors.Is(err, pages.ErrUnreadable) || report != (pages.Report{})) || report.Pages < 0 {
+			t.Errorf("%+v, %v", report, err)
+		}
+		if blank, err := tool.Blank(t.Context(), scan, ".pdf"); err != nil && (blank || !errors.Is(err, pages.ErrUnreadable)) {
+			t.Errorf("blank: %v, %v", blank, err)
+		}
+		parts, err := tool.Split(t.Context(), scan, ".pdf", dir, limit)
+		if err != nil {
+			if parts != nil || !errors.Is(err, pages.ErrUnreadable) {
+				t.Errorf("%+v, %v", parts, err)
+			}
+			return
+		}
+		next := 1
+		for _, p := range parts {
+			info, err := os.Stat(filepath.Join(dir, p.Name))
+			if err != nil || info.Size() > limit || p.From != next || p.To < p.From {
+				t.Errorf("%+v, %v; want from page %d, and at most %d bytes", p, err, next, limit)
+			}
+			next = p.To + 1
+		}
+		if next-1 != report.Pages {
+			t.Errorf("%d pages are in the parts of %d", next-1, report.Pages)
+		}
+	})
 }
 
 // eachTIFF decodes the pages of a TIFF, which are given by where their
