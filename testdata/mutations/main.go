@@ -1,11 +1,14 @@
 // Command mutations proves that the tests guard what they are there to guard:
 // it breaks the code in one place, runs the tests that should notice, and goes
-// on to the next. It works on a copy of the tree.
+// on to the next. It works on a copy of the tree, and sees each test pass there
+// before it believes that a mutation made it fail.
 //
 //	testdata/mutations/run [--check] [--only EXPRESSION]
 //
 // It ends with status 1 if a mutation is not noticed, cannot be applied any
-// more, or does not compile. With --check it only sees that all can be applied.
+// more, or does not compile; if its tests fail without it; and if they run out
+// of time, which proves nothing, except where the table says that the mutation
+// makes them wait for ever. With --check it only sees that all can be applied.
 package main
 
 import (
@@ -24,8 +27,8 @@ import (
 	"time"
 )
 
-// longest is how long the tests of one mutation may take: what hangs has been
-// noticed.
+// longest is how long the tests of one mutation may take. A busy machine may need
+// more, so that it says nothing about the code if they do.
 const longest = time.Minute
 
 func main() {
@@ -70,23 +73,36 @@ func run(ctx context.Context, check bool, only string) error {
 
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "MUTATION\tGUARD\tCAUGHT BY\tSECONDS")
-	survived, tried := 0, 0
+	survived, unknown, tried := 0, 0, 0
+	before := map[[2]string]error{} // what came of the tests of a package without a mutation
 	for _, m := range mutations {
 		if !wanted.MatchString(m.name) {
 			continue
 		}
 		tried++
 		began := time.Now()
-		by, err := m.try(ctx, dir)
+		tests := [2]string{m.pkg, m.tests}
+		err, known := before[tests]
+		if !known {
+			err = m.pass(ctx, dir)
+			before[tests] = err
+		}
+		var by string
+		if err == nil {
+			by, err = m.try(ctx, dir)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			wrong = append(wrong, fmt.Errorf("%s: %w", m.name, err))
-			by = "ERROR: not tried"
+			by = "ERROR: see below"
 		case by == "":
 			by = "NOTHING: it survives"
 			survived++
+		case by == timedOut && !m.hangs:
+			by = "UNKNOWN: " + timedOut
+			unknown++
 		}
 		took := time.Since(began).Seconds()
 		fmt.Fprintf(os.Stderr, "%s: %s (%.0f s)\n", m.name, by, took)
@@ -95,11 +111,14 @@ func run(ctx context.Context, check bool, only string) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	switch {
-	case tried == 0:
+	if tried == 0 {
 		return fmt.Errorf("no mutation's name matches %q", only)
-	case survived > 0:
+	}
+	if survived > 0 {
 		wrong = append(wrong, fmt.Errorf("%d of %d mutations survive", survived, tried))
+	}
+	if unknown > 0 {
+		wrong = append(wrong, fmt.Errorf("of %d of %d mutations it is unknown whether they are noticed", unknown, tried))
 	}
 	return errors.Join(wrong...)
 }
@@ -137,6 +156,7 @@ type mutation struct {
 	old, new string // old occurs exactly once in file
 	pkg      string // where it should be noticed
 	tests    string // by which of the tests, a regular expression
+	hangs    bool   // whether nothing but tests that come to no end can notice it
 }
 
 // apply returns the file as the mutation leaves it.
@@ -151,10 +171,17 @@ func (m mutation) apply(dir string) (string, error) {
 	return strings.Replace(string(content), m.old, m.new, 1), nil
 }
 
-var failed = regexp.MustCompile(`(?m)^--- FAIL: (\S+)|^panic: test timed out|^panic: |^fatal error: `)
+// pass returns an error if the tests fail without the mutation, too.
+func (m mutation) pass(ctx context.Context, dir string) error {
+	by, err := m.test(ctx, dir)
+	if err == nil && by != "" {
+		err = fmt.Errorf("the tests fail without it: %s", by)
+	}
+	return err
+}
 
 // try applies the mutation, runs its tests and takes it back. It returns what
-// noticed it; "" if nothing did.
+// noticed it, as [mutation.test] does.
 func (m mutation) try(ctx context.Context, dir string) (by string, err error) {
 	path := filepath.Join(dir, filepath.FromSlash(m.file))
 	before, err := os.ReadFile(path)
@@ -169,6 +196,20 @@ func (m mutation) try(ctx context.Context, dir string) (by string, err error) {
 	if err := os.WriteFile(path, []byte(mutated), 0o644); err != nil {
 		return "", err
 	}
+	return m.test(ctx, dir)
+}
+
+// timedOut is what failed if the tests came to no end.
+const timedOut = "the tests ran out of time"
+
+var (
+	failed = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+	broken = regexp.MustCompile(`(?m)^(panic|fatal error): .*`)
+)
+
+// test runs the tests on what is in dir, and returns what failed: the first test,
+// [timedOut], or what the process ended with; "" if nothing did.
+func (m mutation) test(ctx context.Context, dir string) (by string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-trimpath", "-count=1", "-timeout", longest.String(), "-run", m.tests, "./"+m.pkg)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
@@ -182,11 +223,14 @@ func (m mutation) try(ctx context.Context, dir string) (by string, err error) {
 	case bytes.Contains(out, []byte("[build failed]")), bytes.Contains(out, []byte("[setup failed]")):
 		return "", fmt.Errorf("it does not compile:\n%s", out)
 	}
-	if found := failed.FindSubmatch(out); found != nil {
-		if len(found[1]) > 0 {
-			return string(found[1]), nil
-		}
-		return strings.TrimSpace(string(found[0])), nil
+	if test := failed.FindSubmatch(out); test != nil {
+		return string(test[1]), nil
+	}
+	switch end := broken.Find(out); {
+	case bytes.HasPrefix(end, []byte("panic: test timed out")):
+		return timedOut, nil
+	case end != nil:
+		return string(end), nil
 	}
 	return "", fmt.Errorf("the tests failed in a way that is not understood:\n%s", out)
 }
