@@ -201,6 +201,11 @@ var mutations = []mutation{
 		file: "internal/hwocr/download.go", old: "\ts, err := check(ctx, into, n, format)\n", new: "\tvar s summary\n\terr = nil\n",
 		pkg: "internal/hwocr", tests: "^TestDownload$",
 	},
+	{
+		name: "what comes again under a TIFF's tag is copied, too", guard: "the parts of a scan show what it shows",
+		file: "internal/tiff/tiff.go", old: "if !tags[f.Tag] {", new: "if true {",
+		pkg: "internal/tiff", tests: "^TestTagThatComesAgain$",
+	},
 
 	// Nothing is left behind, and nothing of others is removed.
 	{
