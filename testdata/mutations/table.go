@@ -610,4 +610,56 @@ var mutations = []mutation{
 		file: "queue/claim.go", old: "\t\t\tq.unclaim(task)\n\t\t\tq.wake()\n\t\t\treturn Task{}, err\n", new: "\t\t\tq.wake()\n\t\t\treturn Task{}, err\n",
 		pkg: "queue", tests: "^TestClaimToldToStop$",
 	},
+
+	// A queue that was lost, clocks, and documents of others.
+	{
+		name: "doubt is measured by the system's clock", guard: "paid twice where the clock is set",
+		file: "queue/store.go", old: "\t\tj.Doubted = t.now.Add(-t.doubts.lasted(j.ID))\n", new: "",
+		pkg: "queue", tests: "^TestDoubtIsNoWallClock$",
+	},
+	{
+		name: "a document that another scan has is taken", guard: "each scan gets its own text",
+		file: "queue/store.go", old: "\t\to = t.unclaimed(j, u)\n", new: "\t\t_ = u\n",
+		pkg: "queue", tests: "^TestClaimed",
+	},
+	{
+		name: "a document that comes back is deleted", guard: "what is paid is collected",
+		file: "queue/moves.go", old: "func(d string) bool { return d == o.Document })\n\t\tj.Trash = append", new: "func(string) bool { return false })\n\t\tj.Trash = append",
+		pkg: "queue", tests: "^TestDocumentComesBack$",
+	},
+	{
+		name: "a scan is late by the clock alone", guard: "what is paid is collected",
+		file: "queue/moves.go", old: " && j.Looks >= fewestLooks:", new: ":",
+		pkg: "queue", tests: "^TestProcessingLimit$",
+	},
+	{
+		name: "a snapshot may hold a damaged record", guard: "a queue that is lost can be restored",
+		file: "queue/snapshot.go", old: "if _, err := checked(v); err != nil {", new: "if _, err := checked(v); err != nil && len(v) == 0 {",
+		pkg: "queue", tests: "^TestSnapshotDamaged$",
+	},
+	{
+		name: "a restored queue has everything sent that lies in an ignored folder", guard: "pays for what is not wanted",
+		file: "internal/daemon/daemon.go", old: "scans[i].Old, scans[i].Options.Notes = true, false", new: "scans[i].Options.Notes = false",
+		pkg: "internal/daemon", tests: "^TestRestoreIgnoring",
+	},
+	{
+		name: "a restored queue ignores what came later, too", guard: "lost",
+		file: "internal/daemon/daemon.go", old: "\t\t\tif d.queue.Rebuilding() {\n\t\t\t\td.Log", new: "\t\t\tif d.Once && !d.Once {\n\t\t\t\td.Log",
+		pkg: "internal/daemon", tests: "^TestRestoreIgnoring",
+	},
+	{
+		name: "a folder that was looked through is in no snapshot before the hour is over", guard: "lost",
+		file: "internal/daemon/daemon.go", old: "\tcase d.introduced <- struct{}{}:\n", new: "",
+		pkg: "internal/daemon", tests: "^TestRestoreIgnoring$",
+	},
+	{
+		name: "copies that a restored queue does not know are removed", guard: "lost",
+		file: "internal/daemon/spool.go", old: "\t\t\terr = errors.Join(err, s.putAway(name))\n", new: "\t\t\terr = errors.Join(err, os.Remove(filepath.Join(s.dir, name)))\n",
+		pkg: "internal/daemon", tests: "^TestRestoreKeepsCopies$",
+	},
+	{
+		name: "a file that Ignored declines is not looked at again", guard: "lost",
+		file: "watcher/folder.go", old: "\t\t\t\terr = f.look(file.Path, infos[i])\n", new: "\t\t\t\t_ = infos[i]\n",
+		pkg: "watcher", tests: "^TestIgnoreDeclined$",
+	},
 }
