@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
-	"syscall"
 	"testing"
 )
 
@@ -34,8 +33,8 @@ func straced(t *testing.T, call, inject string) []string {
 func TestKillAtDurableStep(t *testing.T) {
 	t.Parallel()
 	const steps = 150 // in a round, at least
-	stride := max(1, 2*steps*3/(*kills*4))
-	for range (*kills/3 + steps - 1) / steps {
+	stride := max(1, steps/(2*killsEach()))
+	for range (killsEach() + steps - 1) / steps {
 		for _, call := range durable {
 			t.Run(call, func(t *testing.T) {
 				t.Parallel()
@@ -58,14 +57,4 @@ func TestKillAtDurableStep(t *testing.T) {
 			})
 		}
 	}
-}
-
-// wasKilled reports whether strace ended as the daemon did: by the signal.
-func wasKilled(err error) bool {
-	exit, ok := err.(*exec.ExitError)
-	if !ok {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }

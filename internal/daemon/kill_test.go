@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"scandrop/internal/config"
 	"scandrop/internal/sandbox"
@@ -76,8 +77,23 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(statusFailed)
 	}
+}
+
+// statusFailed is the exit status of a daemon that ends with an error. It is not
+// 1, which is that of one that is killed on Windows.
+const statusFailed = 3
+
+// wasKilled reports whether a daemon ended by a kill, and not by an error of its
+// own.
+func wasKilled(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && (status.Signal() == syscall.SIGKILL || runtime.GOOS == "windows" && status.ExitStatus() == 1)
 }
 
 // staysDaemon keeps that daemon running until it is told to stop.
@@ -300,6 +316,17 @@ func (s *site) kill() {
 	}
 }
 
+// outlive waits for the end of a daemon, reports whether it was a kill, which is
+// counted under where, and wants no other error.
+func (s *site) outlive(daemon *exec.Cmd, where string) (killed bool) {
+	s.t.Helper()
+	err := daemon.Wait()
+	if err != nil && !wasKilled(err) {
+		s.t.Fatalf("the daemon was to be killed, and ended with %v", err)
+	}
+	return toll.killed(where, err)
+}
+
 // finish runs the daemon to its end and holds what is there against what was
 // promised.
 func (s *site) finish(scans int) {
@@ -308,8 +335,19 @@ func (s *site) finish(scans int) {
 	if err := s.start().Wait(); err != nil {
 		s.t.Fatalf("the last run: %v", err)
 	}
+	s.judge(scans)
+}
+
+// judge holds what is there after the end of all work against what was promised.
+func (s *site) judge(scans int) {
+	s.t.Helper()
 	if n := s.inspect(true); n != scans {
 		s.t.Errorf("%d scans lie there, want %d", n, scans)
+	}
+	for _, what := range []string{"spool", partsFolder} {
+		if left, _ := os.ReadDir(filepath.Join(s.dir, "state", what)); len(left) > 0 {
+			s.t.Errorf("%d files are left in the state folder under %s", len(left), what)
+		}
 	}
 }
 
@@ -495,8 +533,11 @@ func whole(ext string, content []byte, digest string) bool {
 	return err == nil && len(document.Results) == 1 && document.Results[0].Transcript == transcript(digest)
 }
 
-// kills is how often the daemon is killed, all loops together.
+// kills is about how often the daemon is killed, all loops together.
 var kills = flag.Int("kills", 100, "how often to kill the daemon")
+
+// killsEach is about how often each of the four loops does it.
+func killsEach() int { return max(1, *kills/4) }
 
 // toll counts what all loops did to how many scans, and what it cost.
 var toll tally
@@ -554,7 +595,7 @@ func (t *tally) String() string {
 func TestKillAtEveryCall(t *testing.T) {
 	t.Parallel()
 	moments := []sandbox.Moment{sandbox.Before, sandbox.Made, sandbox.After}
-	scans := max(2, *kills/3/len(moments)/4) // each is four calls
+	scans := max(1, killsEach()/len(moments)/4) // each is four calls
 	for n := 1; n <= scans*4+2; n++ {
 		for _, when := range moments {
 			t.Run(fmt.Sprintf("call %d moment %d", n, when), func(t *testing.T) {
@@ -566,7 +607,7 @@ func TestKillAtEveryCall(t *testing.T) {
 						once.Do(s.kill)
 					}
 				})
-				toll.killed("calls", s.start().Wait()) // or done, if it makes fewer
+				s.outlive(s.start(), "calls") // or done, if it makes fewer
 				s.finish(scans)
 			})
 		}
@@ -577,8 +618,9 @@ func TestKillAtEveryCall(t *testing.T) {
 // larger lot of work.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
-	const scans, each = 40, 25 // kills, until most of that work is done
-	for round := range max(1, *kills/3/each) {
+	const scans, most = 40, 25 // kills, until most of that work is done
+	each := min(most, killsEach())
+	for round := range killsEach() / each {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()
@@ -600,14 +642,52 @@ func TestKillAtRandom(t *testing.T) {
 						s.kill()
 					}
 				})
-				toll.killed("random", s.start().Wait())
+				s.outlive(s.start(), "random calls")
 				s.inspect(false)
 			}
 			s.finish(all)
-			for _, what := range []string{"spool", partsFolder} {
-				if left, _ := os.ReadDir(filepath.Join(s.dir, "state", what)); len(left) > 0 {
-					t.Errorf("%d files are left in the state folder under %s", len(left), what)
+		})
+	}
+}
+
+// The daemon is killed at random times, whatever it is at: between calls it looks
+// at scans, copies and divides them, commits, joins and writes results, makes
+// snapshots. The times are within what the last lot of the same work took, all its
+// lives together, so that they fit the machine; the first lot is left alone. Each
+// lot has a site of its own, as some of that is done in a site's first lives alone.
+func TestKillAtRandomTime(t *testing.T) {
+	t.Parallel()
+	const scans, most = 4, 25
+	each := min(most, killsEach())
+	for range killsEach() / each {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			var took time.Duration
+			for killed, lot := 0, 0; killed < each; lot++ {
+				s := newSite(t, scans)
+				if lot%2 == 1 {
+					s.configure("  spool: true\n")
 				}
+				s.dropBig("big.pdf")
+				whole := took
+				took = 0
+				for alive := false; !alive; {
+					daemon := s.start()
+					began := time.Now()
+					if whole > 0 {
+						time.AfterFunc(time.Duration(random.Int64N(int64(whole))), func() { daemon.Process.Kill() })
+					}
+					alive = !s.outlive(daemon, "random times")
+					took += time.Since(began)
+					if !alive {
+						killed++
+						s.inspect(false)
+					}
+				}
+				s.judge(scans + 1)
 			}
 		})
 	}
