@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if traces() {
+		return
+	}
 	path := os.Getenv(asDaemon)
 	if path == "" {
 		flag.Parse()
@@ -533,11 +536,11 @@ func whole(ext string, content []byte, digest string) bool {
 	return err == nil && len(document.Results) == 1 && document.Results[0].Transcript == transcript(digest)
 }
 
-// kills is about how often the daemon is killed, all loops together.
-var kills = flag.Int("kills", 100, "how often to kill the daemon")
+// kills is how often the daemon is killed, all loops together, more or less.
+var kills = flag.Int("kills", 100, "how often to kill the daemon, about")
 
-// killsEach is about how often each of the four loops does it.
-func killsEach() int { return max(1, *kills/4) }
+// killsEach is about how often each of the loops does it.
+func killsEach() int { return max(1, *kills/3) }
 
 // toll counts what all loops did to how many scans, and what it cost.
 var toll tally
@@ -546,7 +549,14 @@ type tally struct {
 	mu    sync.Mutex
 	kills map[string]int // where → times
 	cuts  int            // of the power, which are kills, too
+	notes string         // what more there is to say
 	audit
+}
+
+func (t *tally) note(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.notes += "; " + text
 }
 
 func (t *tally) add(a *audit) {
@@ -585,8 +595,8 @@ func (t *tally) String() string {
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d kills, %d of them power cuts (%s), %d scans: lost %d, paid twice %d, left behind %d, half results %d",
-		all, t.cuts, strings.Join(places, ", "), t.scans, t.lost, t.paidTwice, t.leftBehind, t.half)
+	return fmt.Sprintf("%d kills, %d of them power cuts (%s), %d scans: lost %d, paid twice %d, left behind %d, half results %d%s",
+		all, t.cuts, strings.Join(places, ", "), t.scans, t.lost, t.paidTwice, t.leftBehind, t.half, t.notes)
 }
 
 // The daemon is killed before, in the middle of and after every call that it

@@ -153,7 +153,8 @@ func TestPowerCut(t *testing.T) {
 				s.drop(fmt.Sprintf("scan%d.png", scans), scans)
 				scans++
 				m.sync()
-				err := s.start(straced(t, call, fmt.Sprintf("signal=KILL:when=%d", n))...).Wait()
+				by, _ := traced(t, strike{call, n})
+				err := s.start(by...).Wait()
 				if err == nil {
 					break
 				}
