@@ -46,7 +46,7 @@ func TestKillAtDurableStep(t *testing.T) {
 	}
 	strikes = append(strikes, more...)
 	all := len(strikes)
-	strikes = strikes[:min(all, killsEach())]
+	strikes = strikes[:min(all, max(1, *kills*2/5))] // all of them when there are to be 1000 kills
 
 	var mu sync.Mutex
 	struck, names := map[strike]bool{}, map[string]bool{} // of the first life
@@ -76,7 +76,7 @@ func TestKillAtDurableStep(t *testing.T) {
 	})
 	again := 0
 	t.Run("again", func(t *testing.T) {
-		left := max(1, killsEach()/4)
+		left := max(1, *kills/10)
 		for step, first := range later {
 			if left--; left < 0 {
 				break
