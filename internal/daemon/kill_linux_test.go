@@ -126,3 +126,10 @@ func liveAndDie(t *testing.T, strikes ...strike) (died bool, steps map[string]in
 	s.judge(2)
 	return died, steps
 }
+
+// note adds to what there is to say.
+func (t *tally) note(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.notes += "; " + text
+}

@@ -553,12 +553,6 @@ type tally struct {
 	audit
 }
 
-func (t *tally) note(text string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.notes += "; " + text
-}
-
 func (t *tally) add(a *audit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
