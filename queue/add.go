@@ -98,8 +98,8 @@ func (t *tx) enter(s Scan) Job {
 	}
 	t.tell(Job{}, j, nil)
 	j, _ = t.adoptStray(j)
-	if j.State == Queued && (j.Present || j.Old) && !t.holdsRebuilt() {
-		j = t.endUnsure(j)
+	if j.State == Queued && j.Present && !t.holdsRebuilt() {
+		j = t.endPresent(j)
 	}
 	return j
 }
@@ -153,7 +153,6 @@ func (t *tx) newJob(s Scan) Job {
 		State: Queued, Folder: s.Folder, Path: s.Path, Size: s.Size, ModTime: s.ModTime.Round(0).UTC(),
 		Content: s.Content, Ext: s.Ext, Counted: s.Pages, Spooled: s.Spooled, Options: s.Options, Identity: Identity(s.Content, s.Options),
 		Present: s.Present && !t.census.Rebuilt.IsZero(),
-		Old:     s.Old,
 		Added:   t.now, Due: t.now,
 	}
 	j.Mark = t.mark(j.Identity, 0)

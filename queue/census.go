@@ -416,39 +416,32 @@ func (t *tx) counted(o Counted, began time.Time, claimed map[uint64]bool) {
 			t.holdRebuilt("the queue file was restored; the service's list was read, and is read once more before anything is sent, as it may lag")
 			return
 		}
-		t.endAllUnsure()
+		t.endAllPresent()
 		t.release(func(h Hold) bool { return h.Cause == Rebuilt })
 	}
 }
 
-// endAllUnsure ends the jobs that wait to be sent although they may have been, or may
-// not be wanted, now that the service's list was read and has none of their documents.
-func (t *tx) endAllUnsure() {
+// endAllPresent ends the jobs that wait to be sent although their results seem to
+// be here, now that the service's list was read and has none of their documents.
+func (t *tx) endAllPresent() {
 	for _, id := range t.inState(Queued) {
-		if j, err := t.job(id); err == nil && j.State == Queued && (j.Present || j.Old) {
-			t.endUnsure(j)
+		if j, err := t.job(id); err == nil && j.State == Queued && j.Present {
+			t.endPresent(j)
 		}
 	}
 }
 
-// endUnsure ends a job that a restored queue would send although files with the names of
-// all its results lie beside the scan: most likely they are its results, were paid for,
-// and their end was forgotten; or although it lay there before its folder was known, and
-// was not to be read. A person can tell.
-func (t *tx) endUnsure(j Job) Job {
+// endPresent ends a job that a restored queue would send although files with the
+// names of all its results lie beside the scan: most likely they are its results,
+// were paid for, and their end was forgotten. A person can tell.
+func (t *tx) endPresent(j Job) Job {
 	next := j
-	next.Present, next.Old = false, false
-	what := "results present"
-	if j.Present {
-		next.Error = `its results lie beside it already, and the queue, which was restored, knows nothing of them; if they are not its own, "scandrop queue retry" has it read and pays for it`
-		t.paid(j, 1)
-	} else {
-		next.Error = `it lay in its folder when the queue was restored, which cannot tell whether it was there from the first (existing: ignore) or came later; "scandrop queue retry" has it read`
-		what = "perhaps not wanted"
-	}
+	next.Present = false
+	next.Error = `its results lie beside it already, and the queue, which was restored, knows nothing of them; if they are not its own, "scandrop queue retry" has it read and pays for it`
 	next = next.end(Rejected, t.now)
+	t.paid(j, 1)
 	t.write(j, next)
-	t.addEvent(j.ID, Event{At: t.now, What: what, State: next.State, Note: next.Error})
+	t.addEvent(j.ID, Event{At: t.now, What: "results present", State: next.State, Note: next.Error})
 	t.freeTwins(next)
 	return next
 }
@@ -459,6 +452,23 @@ func (q *Queue) Rebuilding() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return !q.census.Rebuilt.IsZero()
+}
+
+// Listed reports whether a restored queue has found, in the service's list, a document
+// that bears a mark of the scan and that no job has: it was sent, whatever else is known
+// of it. It only looks at Content and Options.
+func (q *Queue) Listed(s Scan) (listed bool, err error) {
+	err = q.read(func(t *tx) error {
+		identity := Identity(s.Content, s.Options)
+		for _, mark := range t.marks(Job{State: Queued, Content: s.Content, Identity: identity, Mark: t.mark(identity, 0)}) {
+			t.eachStray([]byte(mark+"\x00"), func(strayRecord) bool {
+				listed = true
+				return false
+			})
+		}
+		return t.err
+	})
+	return listed, err
 }
 
 // forgetGone forgets the strays, and the documents that were left on purpose,

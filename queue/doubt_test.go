@@ -103,34 +103,29 @@ func TestClaimedByAPart(t *testing.T) {
 	}
 }
 
-// What may not be wanted is taken only if the service has it.
-func TestRebuildOld(t *testing.T) {
+// A restored queue knows which scans the service has.
+func TestListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := open24(t)
-		old := func(path, content string) Scan {
-			s := scan(path, content)
-			s.Old = true
-			return s
-		}
 		if err := q.Rebuild(); err != nil {
 			t.Fatal(err)
 		}
-		early := add(t, q, old("/scans/a.pdf", "a"), old("/scans/b.pdf", "b"), scan("/scans/new.pdf", "new"))
-		count(t, q) // the list may lag
-		wantState(t, q, early[0].ID, Queued)
-		count(t, q, stray("b", early[1], q, 0))
-		if j := wantState(t, q, early[0].ID, Rejected); j.Error == "" {
-			t.Error("nothing says why")
+		sent, resent, other := scan("/scans/a.pdf", "a"), scan("/scans/b.pdf", "b"), scan("/scans/c.pdf", "c")
+		listed := func(s Scan) bool {
+			t.Helper()
+			yes, err := q.Listed(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return yes
 		}
-		wantState(t, q, early[1].ID, Processing)
-		wantState(t, q, early[2].ID, Queued)
-		late := add(t, q, old("/scans/d.pdf", "d"))[0]
-		wantState(t, q, late.ID, Rejected)
-		if again := add(t, q, scan("/scans/copy of d.pdf", "d"))[0]; again.State != Queued || again.Twin != 0 {
-			t.Errorf("nothing was paid, and the content comes anew: %s (%q)", again.State, again.Error)
+		count(t, q, stray("d1", Job{Identity: Identity(sent.Content, sent.Options)}, q, 0), stray("d2", Job{Identity: Identity(resent.Content, resent.Options)}, q, 2))
+		if !listed(sent) || !listed(resent) || listed(other) {
+			t.Errorf("sent %v, sent again %v, another %v", listed(sent), listed(resent), listed(other))
 		}
-		if j, err := q.Retry(late.ID, false); err != nil || j.State != Queued {
-			t.Errorf("a person has it sent: %s, %v", j.State, err)
+		add(t, q, sent)
+		if listed(sent) {
+			t.Error("a document that a job has counts")
 		}
 	})
 }

@@ -162,11 +162,6 @@ type Scan struct {
 	// It matters while a restored queue does not know what it may have
 	// forgotten; see [Queue.Rebuilding].
 	Present bool
-
-	// Old says that it is wanted only if the service has it: it lay in a folder of
-	// which what lies there at first is not read, and whether this came later was
-	// forgotten with the queue that was restored.
-	Old bool
 }
 
 // A Result is one file that the service's answer becomes. It is recorded, with
@@ -238,7 +233,6 @@ type Job struct {
 	Cancel   bool      `json:"cancel,omitempty"`   // by hand, to take effect at the next safe point
 
 	Present  bool      `json:"present,omitempty"` // see [Scan]
-	Old      bool      `json:"old,omitempty"`     // likewise
 	Added    time.Time `json:"added"`
 	Sent     time.Time `json:"sent,omitzero"`     // when the last upload began
 	Doubted  time.Time `json:"doubted,omitzero"`  // when the last upload was found unanswered

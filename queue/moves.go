@@ -521,6 +521,7 @@ func (j Job) cancelled(o cancel, now time.Time) Job {
 // lives its result is collected; only where there is none is the scan sent.
 func (j Job) again(o again, now time.Time) Job {
 	j.Attempts, j.Cancel, j.Finished, j.Keep = 0, false, time.Time{}, time.Time{}
+	j.Present = false // a person can tell
 	switch {
 	case j.State == Queued && j.Due.IsZero(): // its twin's results are on their way
 		return j

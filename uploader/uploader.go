@@ -303,6 +303,10 @@ func (u *Uploader) tell(log *slog.Logger, t queue.Task, o queue.Outcome, j queue
 	}
 	switch o := o.(type) {
 	case queue.Uploaded:
+		if j.State == queue.Doubtful { // it was not believed
+			log.Warn("the document that the service names is not taken for this scan's", keyDocument, o.Document, keyError, j.Error)
+			return
+		}
 		log.Info("job uploaded", keyDocument, o.Document)
 		if len(o.Twins) > 0 {
 			log.Warn("the service has this scan more than once; the others will be deleted", "documents", o.Twins)

@@ -130,7 +130,7 @@ func TestParts(t *testing.T) {
 
 func TestSay(t *testing.T) {
 	for _, what := range []string{"noticed", "sending", "uploaded", "unanswered", "not found", "announced", "divided", "part collected",
-		"part lost", "damaged", "collected", "deleted", "adopted", "results present", "perhaps not wanted", "replayed", "retry", "reject", "fail", "gone", "held", "changed",
+		"part lost", "damaged", "collected", "deleted", "adopted", "results present", "replayed", "retry", "reject", "fail", "gone", "held", "changed",
 		"crashed", "cancel", "again"} {
 		if text, _ := Say(queue.Event{What: what}); strings.HasPrefix(text, what) {
 			t.Errorf("%s is told as %q", what, text)

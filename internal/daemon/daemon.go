@@ -140,7 +140,6 @@ type daemon struct {
 	line         line
 	given        given
 	settler      settler
-	existing     existing
 	introduced   chan struct{}                   // holds one value while a folder is in no snapshot
 	watcher      atomic.Pointer[watcher.Watcher] // for config; replaced by watch
 	config       atomic.Pointer[config.Config]   // the one in force; Options has the first
@@ -245,14 +244,8 @@ func (d *daemon) newWatcher(c *config.Config) (*watcher.Watcher, error) {
 		Found: func(_ context.Context, files []watcher.File) error {
 			return d.add(in, files)
 		},
-		Ignored: func(_ context.Context, files []watcher.File) error {
-			if d.queue.Rebuilding() {
-				d.Log.Warn("the queue was restored: scans that lie here are taken only if the service has them", "folder", files[0].Folder, "scans", len(files))
-				d.existing.note(files)
-				return nil
-			}
-			d.Log.Info("scans that were there before are ignored", "folder", files[0].Folder, "scans", len(files))
-			return d.queue.Ignore(scansOf(files, nil)...)
+		Ignored: func(ctx context.Context, files []watcher.File) error {
+			return d.ignore(ctx, in, files)
 		},
 		Looked: func(folder string, scanned bool, err error) {
 			d.looked(folder, scanned, err)
@@ -490,21 +483,14 @@ func (d *daemon) add(in *intake, files []watcher.File) error {
 		}
 	}
 	scans := scansOf(files, all)
-	rebuilding := d.queue.Rebuilding()
-	for i, s := range scans {
-		if d.existing.has(files[i], rebuilding) {
-			scans[i].Old, scans[i].Options.Notes = true, false // there may be thousands
-		}
-		if rebuilding {
+	if d.queue.Rebuilding() {
+		for i, s := range scans {
 			scans[i].Present = present(s)
 		}
 	}
 	added, err := d.queue.Add(scans...)
 	if err != nil {
 		return err
-	}
-	for _, folder := range d.existing.added(files) {
-		d.introduce(folder)
 	}
 	for i, a := range added {
 		log := d.Log.With("job", a.Job.ID, "scan", a.Job.Path, "state", a.Job.State)
@@ -577,9 +563,7 @@ func (d *daemon) looked(folder string, scanned bool, err error) {
 	if err := d.queue.Looked(folder); err != nil {
 		d.Log.Error("the queue could not be written", "error", err)
 	}
-	if !d.existing.waits(folder) {
-		d.introduce(folder)
-	}
+	d.introduce(folder)
 }
 
 // introduce takes note that the folder has been looked through, and has that kept in a
@@ -740,9 +724,19 @@ func part(name string, err error) error {
 // once takes what is there and sees it through. Scans that changed in our
 // hands are looked at again, a few times at most: somebody may never stop.
 func (d *daemon) once(ctx context.Context) (err error) {
+	ignores := slices.ContainsFunc(d.Config.Folders, func(f config.Folder) bool { return f.Existing == "ignore" && !d.queue.Introduced(f.Path) })
+	if ignores && d.queue.Rebuilding() { // what the service has is known then; see ignore
+		if err := d.queue.Drained(ctx); err != nil {
+			return ended(ctx, err)
+		}
+	}
 	for range 5 {
 		before := d.changed.Load()
-		if d.left, err = d.watcher.Load().Once(ctx); err != nil {
+		d.left, err = d.watcher.Load().Once(ctx)
+		switch {
+		case errors.Is(err, errUnread): // it is held, and says so
+			d.left++
+		case err != nil:
 			return ended(ctx, part("watcher", err))
 		}
 		if err := d.queue.Drained(ctx); err != nil {

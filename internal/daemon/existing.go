@@ -1,82 +1,110 @@
 package daemon
 
 import (
-	"sync"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 
+	"scandrop/queue"
 	"scandrop/watcher"
 )
 
-// existing are the scans that lay in a folder with existing: ignore when it was looked
-// at for the first time since the queue was restored. Nobody can tell which of them lay
-// there before and which came later and were forgotten with the queue: they are added
-// as [queue.Scan.Old], and the folder counts as introduced when all of them are.
-type existing struct {
-	mu      sync.Mutex
-	folders map[string]*lying
-}
+// errUnread means that what lies in a folder is not looked at yet.
+var errUnread = errors.New("the queue was restored, and the service's list, which tells what was sent of this folder, has not been read yet")
 
-type lying struct {
-	added  map[string]bool // by path
-	beside int             // that are not added yet
-}
-
-func (e *existing) note(files []watcher.File) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// ignore takes note of scans that lay in a folder with existing: ignore when it was
+// looked through for the first time; see [watcher.Config.Ignored]. After the queue was
+// restored nobody can tell which of them lay there before and which came later. Those
+// that the service has were sent, and are left to be found like any other.
+func (d *daemon) ignore(ctx context.Context, in *intake, files []watcher.File) error {
+	if !d.queue.Rebuilding() {
+		d.Log.Info("scans that were there before are ignored", "folder", files[0].Folder, "scans", len(files))
+		return d.queue.Ignore(scansOf(files, nil)...)
+	}
+	if d.held(queue.Hold{Cause: queue.Rebuilt}.Key()) {
+		return errUnread
+	}
+	c, err := d.queue.Census()
+	if err != nil {
+		return err
+	}
+	var ignored []watcher.File
+	resolve := in.profiles()
 	for _, f := range files {
-		if e.folders == nil {
-			e.folders = map[string]*lying{}
+		sent := false
+		if c.Strays > 0 {
+			if sent, err = d.sent(ctx, resolve, f); err != nil {
+				return err
+			}
 		}
-		in := e.folders[f.Folder]
-		if in == nil {
-			in = &lying{added: map[string]bool{}}
-			e.folders[f.Folder] = in
-		}
-		if _, known := in.added[f.Path]; !known {
-			in.added[f.Path] = false
-			in.beside++
+		if !sent {
+			ignored = append(ignored, f)
 		}
 	}
+	d.Log.Warn("the queue was restored, and cannot tell what lay here before: scans are ignored but for those that the service has; one that came later, and was not sent, is read when it is touched",
+		"folder", files[0].Folder, "ignored", len(ignored), "sent", len(files)-len(ignored))
+	return d.queue.Ignore(scansOf(ignored, nil)...)
 }
 
-// has reports whether a file is one of them. One that was added may come again, as when
-// its folder asks for other work now, and is then still one as long as the queue is
-// rebuilding.
-func (e *existing) has(f watcher.File, rebuilding bool) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	in := e.folders[f.Folder]
-	if in == nil {
-		return false
+// sent reports whether the service has a file, whole, that no job knows. Of one that
+// cannot be read nobody can tell.
+func (d *daemon) sent(ctx context.Context, resolve profiles, f watcher.File) (bool, error) {
+	w, err := resolve.of(f.Folder, f.Path)
+	if err != nil {
+		return false, err
 	}
-	added, known := in.added[f.Path]
-	return known && (!added || rebuilding)
-}
-
-// added takes note that files were, and returns the folders of which none is left.
-func (e *existing) added(files []watcher.File) (folders []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, f := range files {
-		in := e.folders[f.Folder]
-		if in == nil {
-			continue
+	content, err := digestOfFile(ctx, f)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.Log.Warn("a scan cannot be read, and is ignored", "scan", f.Path, "error", err)
 		}
-		if added, known := in.added[f.Path]; !known || added {
-			continue
-		}
-		in.added[f.Path] = true
-		if in.beside--; in.beside == 0 {
-			folders = append(folders, f.Folder)
-		}
+		return false, ctx.Err()
 	}
-	return folders
+	return d.queue.Listed(queue.Scan{Content: content, Options: optionsOf(w.folder)})
 }
 
-// waits reports whether a folder has files that are still to be added.
-func (e *existing) waits(folder string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	in := e.folders[folder]
-	return in != nil && in.beside > 0
+func digestOfFile(ctx context.Context, f watcher.File) (content queue.Digest, err error) {
+	root, err := os.OpenRoot(f.Folder)
+	if err != nil {
+		return content, err
+	}
+	defer root.Close()
+	name, err := filepath.Rel(f.Folder, f.Path)
+	if err != nil {
+		return content, err
+	}
+	file, err := root.Open(name)
+	if err != nil {
+		return content, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return content, err
+	case !info.Mode().IsRegular():
+		return content, errors.New("it is no file any more")
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, reading{ctx, file}); err != nil {
+		return content, err
+	}
+	h.Sum(content[:0])
+	return content, nil
+}
+
+// reading is a reader that ends with its context.
+type reading struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r reading) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }

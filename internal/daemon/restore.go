@@ -306,13 +306,16 @@ func (d *daemon) keepSnapshots(ctx context.Context) {
 	}()
 	for {
 		wait := time.NewTimer(time.Until(made.Add(snapshotEvery)))
+		due := false // by a folder, and also if the end has come
 		select {
 		case <-ctx.Done():
+			due = len(d.introduced) > 0
 		case <-wait.C:
 		case <-d.introduced:
+			due = true
 		}
 		wait.Stop()
-		if ctx.Err() != nil && len(d.introduced) == 0 {
+		if ctx.Err() != nil && !due {
 			return
 		}
 		made = time.Now()

@@ -113,6 +113,10 @@ func (s spool) tidy(q *queue.Queue) (unknown, found int, err error) {
 		return 0, 0, nil
 	}
 	unsure, err := q.Kept(keptUnsure)
+	if err == nil && len(unsure) == 0 && q.Rebuilding() { // since before this was kept
+		unsure = []byte("yes")
+		err = q.Keep(keptUnsure, unsure)
+	}
 	if err != nil {
 		return 0, 0, err
 	}

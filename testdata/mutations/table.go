@@ -638,18 +638,23 @@ var mutations = []mutation{
 		pkg: "queue", tests: "^TestSnapshotDamaged$",
 	},
 	{
-		name: "a restored queue has everything sent that lies in an ignored folder", guard: "pays for what is not wanted",
-		file: "internal/daemon/daemon.go", old: "scans[i].Old, scans[i].Options.Notes = true, false", new: "scans[i].Options.Notes = false",
-		pkg: "internal/daemon", tests: "^TestRestoreIgnoring",
+		name: "a restored queue ignores what the service has of a folder, too", guard: "paid and lost",
+		file: "internal/daemon/existing.go", old: "\tif !d.queue.Rebuilding() {\n", new: "\tif !d.Once || d.Once {\n",
+		pkg: "internal/daemon", tests: "^TestRestoreIgnoring$",
 	},
 	{
-		name: "a restored queue ignores what came later, too", guard: "lost",
-		file: "internal/daemon/daemon.go", old: "\t\t\tif d.queue.Rebuilding() {\n\t\t\t\td.Log", new: "\t\t\tif d.Once && !d.Once {\n\t\t\t\td.Log",
+		name: "a restored queue decides what to ignore before the list was read", guard: "paid and lost",
+		file: "internal/daemon/existing.go", old: "\t\treturn errUnread\n", new: "",
+		pkg: "internal/daemon", tests: "^TestRestoreIgnoringUnread$",
+	},
+	{
+		name: "a restored queue has everything sent that lies in an ignored folder", guard: "pays for what is not wanted",
+		file: "internal/daemon/existing.go", old: "\t\tif !sent {\n", new: "\t\tif !sent && c.Strays < 0 {\n",
 		pkg: "internal/daemon", tests: "^TestRestoreIgnoring",
 	},
 	{
 		name: "a folder that was looked through is in no snapshot before the hour is over", guard: "lost",
-		file: "internal/daemon/daemon.go", old: "\tcase d.introduced <- struct{}{}:\n", new: "",
+		file: "internal/daemon/daemon.go", old: "\tcase d.introduced <- struct{}{}:\n", new: "\tcase make(chan struct{}) <- struct{}{}:\n",
 		pkg: "internal/daemon", tests: "^TestRestoreIgnoring$",
 	},
 	{
