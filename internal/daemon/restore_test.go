@@ -103,7 +103,7 @@ func TestRestoreIgnoring(t *testing.T) {
 		t.Run(fmt.Sprintf("snapshots %v", snapshots), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, 2)
-			s.configure("  existing: ignore\n")
+			s.configure("  existing: ignore\nworkers: 1\n")
 			q, err := OpenQueue(s.config(), Opening{})
 			if err != nil {
 				t.Fatal(err)

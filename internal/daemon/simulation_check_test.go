@@ -219,6 +219,7 @@ func (s *simulation) checkProfiles() {
 		held := s.unclear(j.Path)
 		switch formats := p.formats(); {
 		case !j.Added.After(s.profiled(j.Path).Add(quiet)) || j.Twin != 0:
+		case held && j.Anyway: // a person wants it sent
 		case held && (j.State == queue.Queued || j.State == queue.Cancelled || j.State == queue.Rejected):
 		case held:
 			s.violated("P10: job %d is %s though its folder's profile cannot be understood", j.ID, j.State)
