@@ -71,7 +71,7 @@ func contenders(binary string) []contender {
 		}},
 		{"a bare Go loop that syncs its results", false, 0, limited, bareLoop("synced")},
 		{"a bare Go loop", false, 0, limited, bareLoop("unsynced")},
-		{"rclone move, 8 at once, uploads only", true, 0, limited, func(ctx context.Context, _, scans, url string, _ row) (*exec.Cmd, error) {
+		{"rclone move, 8 at once, uploads only", true, 1000, limited, func(ctx context.Context, _, scans, url string, _ row) (*exec.Cmd, error) {
 			return rclone(ctx, "exec "+rcloneMove, scans, url), nil
 		}},
 	}
