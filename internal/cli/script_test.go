@@ -158,7 +158,10 @@ func scan(ts *testscript.TestScript, _ bool, files []string) {
 		check(ts, png.Encode(&b, picture))
 		path := ts.MkAbs(name)
 		check(ts, os.MkdirAll(filepath.Dir(path), 0o755))
-		check(ts, os.WriteFile(path, b.Bytes(), 0o644))
+		// In one step: an empty file that is still for 10 ms is one.
+		half := ts.MkAbs("half of a scan")
+		check(ts, os.WriteFile(half, b.Bytes(), 0o644))
+		check(ts, os.Rename(half, path))
 	}
 }
 
