@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -359,7 +360,11 @@ func (f files) Has(j queue.Job, path string, content queue.Digest) (bool, error)
 		return false, err
 	}
 	defer folder.Close()
-	return folder.Has(path, content)
+	has, err := folder.Has(path, content)
+	if has && filepath.Dir(path) == filepath.Dir(j.Path) { // else it was not written there
+		err = folder.Unstage(j.Path, stageKey(j), strings.TrimPrefix(filepath.Ext(path), "."))
+	}
+	return has, err
 }
 
 // OpenResult implements [uploader.Files].

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -146,4 +148,22 @@ func TestTried(t *testing.T) {
 			t.Error("it is not tried again")
 		}
 	})
+}
+
+// Of a result that was published when scandrop died the name that it had before goes, too.
+func TestHasUnstages(t *testing.T) {
+	dir := t.TempDir()
+	j := queue.Job{Folder: dir, Path: filepath.Join(dir, "letter.pdf"), Identity: queue.Digest{1}}
+	text := []byte("the text")
+	published, before := filepath.Join(dir, "letter.txt"), filepath.Join(dir, ".scandrop-"+stageKey(j)+"-txt.tmp")
+	if err := errors.Join(os.WriteFile(published, text, 0o600), os.Link(published, before)); err != nil {
+		t.Fatal(err)
+	}
+	f := newFiles(t.TempDir(), []config.Folder{{Path: dir}})
+	if has, err := f.Has(j, published, sha256.Sum256(text)); !has || err != nil {
+		t.Fatalf("has it: %v, %v", has, err)
+	}
+	if _, err := os.Lstat(before); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what it was called before is there: %v", err)
+	}
 }

@@ -154,6 +154,24 @@ func digestOf(root *os.Root, name string) (digest [sha256.Size]byte, size int64,
 	return digest, size, err
 }
 
+// stagedName is the name of a result that has none yet.
+func stagedName(key, format string) string { return fmt.Sprintf(".scandrop-%s-%s.tmp", key, format) }
+
+// Unstage removes the name that a result had before it was published, where a crash left
+// it as another one of the same file: on Windows, and on file systems that cannot rename
+// without replacing, it loses it last. That there is none is no error. The arguments are
+// those of [Folder.Stage]; nobody may be writing that result.
+func (f *Folder) Unstage(original, key, format string) error {
+	rel, err := f.rel(original)
+	if err != nil {
+		return err
+	}
+	if err := f.root.Remove(filepath.Join(filepath.Dir(rel), stagedName(key, format))); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Staged is a result that is being written and has no name yet. It must be
 // discarded in the end, whether it was published or not, and is not for
 // concurrent use.
@@ -192,7 +210,7 @@ func (f *Folder) Stage(original, key, format string) (*Staged, error) {
 	}
 	s := &Staged{folder: f, scan: original, rel: rel, format: format, digest: sha256.New()}
 	s.like = s.original()
-	s.file, err = atomicfile.Create(f.root, dir, fmt.Sprintf(".scandrop-%s-%s.tmp", key, format))
+	s.file, err = atomicfile.Create(f.root, dir, stagedName(key, format))
 	if err != nil {
 		return nil, err
 	}
