@@ -21,7 +21,7 @@ func draw(file string, outcomes []outcome) error {
 			most = max(most, float64(o.row.Scans)/o.took.Seconds())
 		}
 	}
-	const left, width, height = 230, 360, 34
+	const left, width, height = 275, 360, 34
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n", left+width+150, 50+height*len(bars))
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="10" y="24" font-weight="bold">Scans a second: %s</text>`+"\n", html.EscapeString(first))
