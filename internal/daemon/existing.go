@@ -2,11 +2,7 @@ package daemon
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
 
 	"scandrop/queue"
 	"scandrop/watcher"
@@ -34,9 +30,12 @@ func (d *daemon) ignore(ctx context.Context, in *intake, files []watcher.File) e
 	var ignored []watcher.File
 	resolve := in.profiles()
 	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		sent := false
 		if c.Strays > 0 {
-			if sent, err = d.sent(ctx, resolve, f); err != nil {
+			if sent, err = d.sent(resolve, f); err != nil {
 				return err
 			}
 		}
@@ -51,60 +50,20 @@ func (d *daemon) ignore(ctx context.Context, in *intake, files []watcher.File) e
 
 // sent reports whether the service has a file, whole, that no job knows. Of one that
 // cannot be read nobody can tell.
-func (d *daemon) sent(ctx context.Context, resolve profiles, f watcher.File) (bool, error) {
+func (d *daemon) sent(resolve profiles, f watcher.File) (bool, error) {
 	w, err := resolve.of(f.Folder, f.Path)
 	if err != nil {
 		return false, err
 	}
-	content, err := digestOfFile(ctx, f)
+	folder, err := d.files.reach(f.Folder, d.files.hot)
 	if err != nil {
-		if ctx.Err() == nil {
-			d.Log.Warn("a scan cannot be read, and is ignored", "scan", f.Path, "error", err)
-		}
-		return false, ctx.Err()
+		return false, err
+	}
+	defer folder.Close()
+	content, err := folder.Digest(f.Path)
+	if err != nil {
+		d.Log.Warn("a scan cannot be read, and is ignored", "scan", f.Path, "error", err)
+		return false, nil
 	}
 	return d.queue.Listed(queue.Scan{Content: content, Options: optionsOf(w.folder)})
-}
-
-func digestOfFile(ctx context.Context, f watcher.File) (content queue.Digest, err error) {
-	root, err := os.OpenRoot(f.Folder)
-	if err != nil {
-		return content, err
-	}
-	defer root.Close()
-	name, err := filepath.Rel(f.Folder, f.Path)
-	if err != nil {
-		return content, err
-	}
-	file, err := root.Open(name)
-	if err != nil {
-		return content, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return content, err
-	case !info.Mode().IsRegular():
-		return content, errors.New("it is no file any more")
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, reading{ctx, file}); err != nil {
-		return content, err
-	}
-	h.Sum(content[:0])
-	return content, nil
-}
-
-// reading is a reader that ends with its context.
-type reading struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r reading) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }

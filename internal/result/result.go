@@ -130,15 +130,22 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 // Has reports whether at the path, which must be below the folder, there is a
 // regular file with exactly this content, by its SHA-256.
 func (f *Folder) Has(path string, content [sha256.Size]byte) (bool, error) {
-	rel, err := f.rel(path)
-	if err != nil {
-		return false, err
-	}
-	digest, _, err := digestOf(f.root, rel)
+	digest, err := f.Digest(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil && digest == content, err
+}
+
+// Digest is the SHA-256 of the regular file at the path, which must be below the folder.
+// The error wraps [fs.ErrNotExist] if there is none.
+func (f *Folder) Digest(path string) (digest [sha256.Size]byte, err error) {
+	rel, err := f.rel(path)
+	if err != nil {
+		return digest, err
+	}
+	digest, _, err = digestOf(f.root, rel)
+	return digest, err
 }
 
 // digestOf reads a regular file.
